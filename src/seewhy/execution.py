@@ -1,0 +1,73 @@
+"""How to run, as opposed to what to compute: seed, batch, precision, progress, cancelling.
+
+Nothing here changes what a method means; the same method with another `Execution` gives the same map within
+float tolerance (another seed: within the method's sampling error).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from seewhy.errors import BadInput, Cancelled
+
+Precision = Literal["fp32", "fp16", "bf16"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
+
+
+class Progress(Protocol):
+    """Receives the state of long work; must return quickly."""
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """Take `done` of `total` steps of the work named `what`."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Options of one run.
+
+    Parameters
+    ----------
+    seed
+        Seed of everything random; the global generators are neither read nor moved.
+    batch_size
+        Model inputs a forward pass, at least 1; `None` lets the scorer choose.
+    precision
+        Arithmetic of forward-only passes; methods that differentiate always use fp32.
+    progress
+        Called after each batch.
+    cancelled
+        Asked before each batch; work stops with `Cancelled` when it answers true.
+    device
+        Where to run ("cpu", "cuda:0"); the model returns to its own device afterwards. None stays there.
+    """
+
+    seed: int = 0
+    batch_size: int | None = None
+    precision: Precision = "fp32"
+    progress: Progress | None = None
+    cancelled: Callable[[], bool] | None = None
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None and self.batch_size < 1:
+            raise BadInput("Asked for a batch size", f"Found {self.batch_size}", "Give a whole number of at least 1")
+        if self.precision not in PRECISIONS:
+            raise BadInput(f"Asked for the precision {self.precision!r}", "There is no such precision",
+                           f"Choose one of {', '.join(PRECISIONS)}")
+
+    def step(self, done: int, total: int, what: str) -> None:
+        """Report progress, then stop with `Cancelled` where the caller wishes it."""
+        if self.progress is not None:
+            self.progress(done, total, what)
+        if self.cancelled is not None and self.cancelled():
+            raise Cancelled(f"Stopped as asked, {done} of {total} steps into {what}.")
+
+
+@dataclass
+class Passes:
+    """Counts model inputs that went forward and backward (one image through the network once = 1)."""
+
+    forward: int = 0
+    backward: int = 0

@@ -1,0 +1,1 @@
+"""Class activation maps: methods that weigh the channels of a layer."""

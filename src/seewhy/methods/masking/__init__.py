@@ -1,0 +1,1 @@
+"""Black-box methods: remove evidence, watch the score."""

@@ -1,0 +1,18 @@
+"""Can I believe it: measures of an explanation, each beside its baselines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from seewhy.metrics.base import METRICS, Metric, Scored
+
+__all__ = ["METRICS", "Metric", "Scored"]
+
+
+def __getattr__(name: str) -> Any:
+    """Find a metric's class by its name in Python (`Deletion`): no list to keep."""
+    if not name.startswith("_"):
+        for cls in METRICS:
+            if cls.__name__ == name:
+                return cls
+    raise AttributeError(f"module 'seewhy.metrics' has no attribute {name!r}")

@@ -1,0 +1,63 @@
+"""Metric: how good an explanation is. Abstract here, final in its file."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from seewhy.methods.base import Cost, Paper
+from seewhy.question import Question
+from seewhy.registry import Registry
+from seewhy.types import Json, Maps, ScoreKind, Scores, Size
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A metric's answer.
+
+    Parameters
+    ----------
+    values
+        `(n,)` float32, one a sample.
+    curve
+        `(n, steps)` float32 scores along the way, where the metric has such a way.
+    at
+        `(steps,)` fraction of the input edited at each step, 0 to 1.
+    """
+
+    values: Scores
+    curve: Tensor | None = None
+    at: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Metric(ABC):
+    """Hyper-parameters of one measure, applied to maps at input resolution.
+
+    Subclasses are frozen dataclasses, final, registered with `@METRICS.register`; the module's docstring is the page.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    higher_is_better: ClassVar[bool]
+    bounds: ClassVar[tuple[float, float]]
+    prefers: ClassVar[ScoreKind] = "probability"
+    paper: ClassVar[Paper]
+
+    @abstractmethod
+    def measure(self, question: Question, maps: Maps) -> Scored:
+        """Return the scores of `(n, *size)` maps. Runs inside `model.untouched()`."""
+
+    @abstractmethod
+    def cost(self, size: Size) -> Cost:
+        """Passes for one sample of `(height, width)` or `(frames, height, width)`."""
+
+    def parameters(self) -> Json:
+        """Return the hyper-parameters as plain JSON."""
+        return asdict(self)
+
+
+METRICS: Registry[Metric] = Registry("metric", "seewhy.metrics")

@@ -1,0 +1,1 @@
+"""Does the score fall where the map says it should?"""

@@ -1,0 +1,1 @@
+"""Arrays to pictures: colour maps, overlays, contact sheets. Knows no model and no method."""
