@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from seewhy import targets
-from seewhy.errors import NotFinite
+from seewhy.batching import DEFAULT_BATCH, in_batches
+from seewhy.errors import DoesNotFit, NotFinite
 from seewhy.execution import Execution, Passes
 from seewhy.models.model import Model
 from seewhy.models.outputs import Answer
@@ -33,6 +34,8 @@ class Question:
         The answer's output on the unchanged inputs, detached.
     execution
         Options of the run.
+    first
+        The first pass with its graph, where it was kept (see `ask`).
     passes
         Counted as the work goes on.
     """
@@ -43,6 +46,7 @@ class Question:
     clean: Scores
     output: Tensor
     execution: Execution
+    first: Answer | None = None
     passes: Passes = field(default_factory=Passes)
 
     def answer(self, x: Batch, layers: Sequence[str] = (), *, differentiable: bool = False) -> Answer:
@@ -50,6 +54,13 @@ class Question:
         self.passes.forward += len(x)
         wanted = tuple(dict.fromkeys((*layers, *self.target.layers)))
         return self.model.answer(x, wanted, differentiable=differentiable)
+
+    def differentiable_answer(self, start: int, stop: int, layers: Sequence[str]) -> Answer:
+        """Return the answer on samples `start .. stop` with `layers` to differentiate by: the kept first pass if it serves."""
+        kept = self.first
+        if kept is not None and stop - start == len(self.x) and set(layers) <= set(kept.activations):
+            return kept
+        return self.answer(self.x[start:stop], layers, differentiable=True)
 
     def scores(self, x: Batch, rows: Rows | None = None) -> Scores:
         """Return the `(n,)` scores of a batch, differentiable where `x` is.
@@ -63,6 +74,24 @@ class Question:
         """
         rows = self.rows if rows is None else rows
         return self.target(self.answer(x), rows)
+
+    def gradient(self, scores: Scores, wrt: Tensor) -> Tensor:
+        """Return the gradient of `scores.sum()` with respect to one tensor; no weight gradients, nothing left behind.
+
+        Raises
+        ------
+        DoesNotFit
+            When the score does not depend on the tensor in a differentiable way.
+        """
+        found = None
+        if scores.requires_grad:
+            (found,) = torch.autograd.grad(scores.sum(), wrt, allow_unused=True)
+        if found is None:
+            raise DoesNotFit(f"Asked for gradients of {self.model.name}",
+                             "The score does not depend on them in a differentiable way",
+                             "Choose a method that needs no gradient (occlusion, rise), or another target")
+        self.passes.backward += len(wrt)
+        return found
 
     @property
     def rows(self) -> Rows:
@@ -83,8 +112,19 @@ def ask(
     target: TargetLike | Sequence[TargetLike],
     execution: Execution,
     prefers: ScoreKind,
+    layers: Sequence[str] = (),
 ) -> Question:
     """Run the model once on the inputs and bind the target.
+
+    Parameters
+    ----------
+    model, x, target, execution
+        As in `Question`; the target still unbound.
+    prefers
+        Score of a class where the target leaves it open.
+    layers
+        Layers with respect to whose outputs the caller will differentiate: where all inputs fit in one batch, this first
+        pass is kept for it, so that it costs no second one.
 
     Raises
     ------
@@ -94,11 +134,21 @@ def ask(
         When the target does not go with the answer.
     """
     x = x.to(model.device, model.dtype)
+    keep = bool(layers) and len(x) <= (execution.batch_size or DEFAULT_BATCH)
+    read = tuple(dict.fromkeys((*(layers if keep else ()), *targets.layers_of(target))))
+
+    def run(start: int, stop: int) -> Answer:
+        with torch.enable_grad() if keep else torch.no_grad():
+            return model.answer(x[start:stop], read, differentiable=keep)
+
+    answers = list(in_batches(len(x), replace(execution, progress=None), run, "first pass"))
+    output = torch.cat([a.output.detach() for a in answers])
+    if not bool(output.isfinite().all()):
+        raise NotFinite(f"Asked {model.name} for its answer", "It holds NaN or infinity",
+                        "Check the input's normalisation and the model's precision")
+    bound = targets.bind(target, model, replace(answers[0], output=output), prefers)
+    starts = [sum(len(a.output) for a in answers[:i]) for i in range(len(answers))]
     with torch.no_grad():
-        answer = model.answer(x, targets.layers_of(target))
-        if not bool(answer.output.isfinite().all()):
-            raise NotFinite(f"Asked {model.name} for its answer", "It holds NaN or infinity",
-                            "Check the input's normalisation and the model's precision")
-        bound = targets.bind(target, model, answer, prefers)
-        clean = bound(answer, torch.arange(len(x), device=x.device))
-    return Question(model, x, bound, clean, answer.output.detach(), execution, Passes(forward=len(x)))
+        clean = torch.cat([bound(a, torch.arange(s, s + len(a.output), device=x.device))
+                           for s, a in zip(starts, answers, strict=True)])
+    return Question(model, x, bound, clean, output, execution, answers[0] if keep else None, Passes(forward=len(x)))

@@ -102,6 +102,10 @@ class Method(ABC):
     def estimate(self, question: Question) -> Iterator[Estimate]:
         """Yield one or more estimates, the last one final. Runs inside `model.untouched()`."""
 
+    def layers(self, model: Model, input_shape: Size) -> tuple[str, ...]:
+        """Return the layers that the method differentiates with respect to, for inputs of `(c, *size)`."""
+        return ()
+
     # -- the same for all -----------------------------------------------------------------------------------
 
     def unfit(self, model: Model) -> str:
@@ -167,7 +171,8 @@ class Method(ABC):
         with model.untouched(execution.device):
             model.check_weights()
             notes = provenance.of_model(model, batch)
-            question = ask(model, batch.tensor, target, execution, self.prefers)
+            layers = self.layers(model, tuple(batch.tensor.shape[1:]))
+            question = ask(model, batch.tensor, target, execution, self.prefers, layers)
             notes["inputs"] = provenance.of_inputs(model, batch, question)
         pixels = provenance.display_pixels(model, batch)
         estimates = self.estimate(question)
