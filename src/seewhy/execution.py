@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, TypeAlias
 
 from seewhy.errors import BadInput, Cancelled
 
@@ -16,11 +16,8 @@ Precision = Literal["fp32", "fp16", "bf16"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
 
 
-class Progress(Protocol):
-    """Receives the state of long work; must return quickly."""
-
-    def __call__(self, done: int, total: int, what: str) -> None:
-        """Take `done` of `total` steps of the work named `what`."""
+Progress: TypeAlias = Callable[[int, int, str], None]
+"""Receives (steps done, steps in all, name of the work); must return quickly."""
 
 
 @dataclass(frozen=True)
