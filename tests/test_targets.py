@@ -95,7 +95,7 @@ def test_neuron_is_the_channel_of_a_layer(model: Model) -> None:
 @pytest.mark.parametrize(
     ("target", "error", "message"),
     [
-        ("tabi", UnknownName, "Did you mean 'tabby, tabby cat'"),
+        ("tabi", UnknownName, "Did you mean 'tabby'"),
         ("linx", UnknownName, "lynx"),
         (5, BadInput, "classes 0 to 4"),
         (-1, BadInput, "classes 0 to 4"),
