@@ -37,8 +37,20 @@ _HOMES = {
 _ROOMS = ("methods", "metrics", "targets")
 
 __all__ = [
-    "Attribution", "Execution", "Model", "Preprocessing", "SeeWhyError", "evaluate", "explain", "list_methods",
-    "list_metrics", "load", "methods", "metrics", "open", "targets",
+    "Attribution",
+    "Execution",
+    "Model",
+    "Preprocessing",
+    "SeeWhyError",
+    "evaluate",
+    "explain",
+    "list_methods",
+    "list_metrics",
+    "load",
+    "methods",
+    "metrics",
+    "open",
+    "targets",
 ]
 
 

@@ -55,4 +55,8 @@ def in_batches(
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an exception of torch means that memory ran out (CPU allocators raise plain RuntimeErrors)."""
     text = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
+    return (
+        isinstance(error, torch.OutOfMemoryError)
+        or "out of memory" in text
+        or "can't allocate memory" in text
+    )

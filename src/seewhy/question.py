@@ -87,9 +87,11 @@ class Question:
         if scores.requires_grad:
             (found,) = torch.autograd.grad(scores.sum(), wrt, allow_unused=True)
         if found is None:
-            raise DoesNotFit(f"Asked for gradients of {self.model.name}",
-                             "The score does not depend on them in a differentiable way",
-                             "Choose a method that needs no gradient (occlusion, rise), or another target")
+            raise DoesNotFit(
+                f"Asked for gradients of {self.model.name}",
+                "The score does not depend on them in a differentiable way",
+                "Choose a method that needs no gradient (occlusion, rise), or another target",
+            )
         self.passes.backward += len(wrt)
         return found
 
@@ -144,11 +146,20 @@ def ask(
     answers = list(in_batches(len(x), replace(execution, progress=None), run, "first pass"))
     output = torch.cat([a.output.detach() for a in answers])
     if not bool(output.isfinite().all()):
-        raise NotFinite(f"Asked {model.name} for its answer", "It holds NaN or infinity",
-                        "Check the input's normalisation and the model's precision")
+        raise NotFinite(
+            f"Asked {model.name} for its answer",
+            "It holds NaN or infinity",
+            "Check the input's normalisation and the model's precision",
+        )
     bound = targets.bind(target, model, replace(answers[0], output=output), prefers)
     starts = [sum(len(a.output) for a in answers[:i]) for i in range(len(answers))]
     with torch.no_grad():
-        clean = torch.cat([bound(a, torch.arange(s, s + len(a.output), device=x.device))
-                           for s, a in zip(starts, answers, strict=True)])
-    return Question(model, x, bound, clean, output, execution, answers[0] if keep else None, Passes(forward=len(x)))
+        clean = torch.cat(
+            [
+                bound(a, torch.arange(s, s + len(a.output), device=x.device))
+                for s, a in zip(starts, answers, strict=True)
+            ]
+        )
+    return Question(
+        model, x, bound, clean, output, execution, answers[0] if keep else None, Passes(forward=len(x))
+    )

@@ -97,7 +97,11 @@ class Class(Target):
         index = find_class(self.which, model.labels) if isinstance(self.which, str) else self.which
         classes = _class_count(model, answer)
         if not 0 <= index < classes:
-            raise BadInput(f"Asked for class {index}", f"{model.name} has classes 0 to {classes - 1}", "Choose one of them")
+            raise BadInput(
+                f"Asked for class {index}",
+                f"{model.name} has classes 0 to {classes - 1}",
+                "Choose one of them",
+            )
         return _bound_classes(model, [index] * len(answer.output), self.score or default)
 
 
@@ -112,8 +116,11 @@ class Top(Target):
         """See `Target.bind`."""
         classes = _class_count(model, answer)
         if not 1 <= self.rank <= classes:
-            raise BadInput(f"Asked for the class of rank {self.rank}", f"{model.name} has {classes} classes",
-                           "Ranks begin at 1")
+            raise BadInput(
+                f"Asked for the class of rank {self.rank}",
+                f"{model.name} has {classes} classes",
+                "Ranks begin at 1",
+            )
         order = answer.output.detach().argsort(dim=1, descending=True, stable=True)
         return _bound_classes(model, order[:, self.rank - 1].tolist(), self.score or default)
 
@@ -133,11 +140,15 @@ class Output(Target):
         """See `Target.bind`."""
         width = answer.output.flatten(1).shape[1] if answer.output.ndim > 1 else 1
         if not 0 <= self.index < width:
-            raise BadInput(f"Asked for output {self.index}", f"{model.name} puts out {width} numbers a sample",
-                           "Indices begin at 0")
+            raise BadInput(
+                f"Asked for output {self.index}",
+                f"{model.name} puts out {width} numbers a sample",
+                "Indices begin at 0",
+            )
         label = {"label": f"output {self.index}", "index": self.index, "score": "output"}
-        return BoundTarget(lambda a, rows: a.output.reshape(len(rows), -1)[:, self.index],
-                           (label,) * len(answer.output))
+        return BoundTarget(
+            lambda a, rows: a.output.reshape(len(rows), -1)[:, self.index], (label,) * len(answer.output)
+        )
 
 
 @dataclass(frozen=True)
@@ -170,15 +181,27 @@ class Neuron(Target):
         grid = None if activation.ndim == 2 else grid_of(model, self.layer, answer.input_shape)
         channels = (activation if grid is None else grid.read(activation)).shape[1]
         if not 0 <= self.channel < channels:
-            raise BadInput(f"Asked for channel {self.channel} of {self.layer!r}", f"It has {channels}", "Indices begin at 0")
+            raise BadInput(
+                f"Asked for channel {self.channel} of {self.layer!r}",
+                f"It has {channels}",
+                "Indices begin at 0",
+            )
 
         def score(a: Answer, rows: Rows) -> Scores:
             values = a.activations[self.layer] if grid is None else grid.read(a.activations[self.layer])
             channel = values[:, self.channel]
-            return channel.reshape(len(rows), -1).mean(1) if self.cell is None else channel[(slice(None), *self.cell)]
+            return (
+                channel.reshape(len(rows), -1).mean(1)
+                if self.cell is None
+                else channel[:, *self.cell]
+            )
 
         place = "" if self.cell is None else f" at {self.cell}"
-        label = {"label": f"{self.layer} channel {self.channel}{place}", "index": self.channel, "score": "activation"}
+        label = {
+            "label": f"{self.layer} channel {self.channel}{place}",
+            "index": self.channel,
+            "score": "activation",
+        }
         return BoundTarget(score, (label,) * len(answer.output), self.layers)
 
 
@@ -203,8 +226,11 @@ class Similarity(Target):
         own = answer.output.detach().flatten(1)
         to = own if self.to is None else torch.atleast_2d(self.to).to(own).expand(len(own), -1)
         if to.shape[1] != own.shape[1]:
-            raise BadInput(f"Asked for the similarity to an embedding of width {to.shape[1]}",
-                           f"{model.name} gives embeddings of width {own.shape[1]}", "Give one of that width")
+            raise BadInput(
+                f"Asked for the similarity to an embedding of width {to.shape[1]}",
+                f"{model.name} gives embeddings of width {own.shape[1]}",
+                "Give one of that width",
+            )
         measure = self.measure or ("dot" if self.to is None else "cosine")
 
         def score(a: Answer, rows: Rows) -> Scores:
@@ -214,7 +240,9 @@ class Similarity(Target):
             return (mine * normalize(wanted, dim=1)).sum(1)
 
         label = "its own embedding" if self.to is None else "the given embedding"
-        return BoundTarget(score, ({"label": f"similarity to {label}", "index": None, "score": measure},) * len(own))
+        return BoundTarget(
+            score, ({"label": f"similarity to {label}", "index": None, "score": measure},) * len(own)
+        )
 
 
 @dataclass(frozen=True)
@@ -230,8 +258,11 @@ class Custom(Target):
             scores = self.function(a.raw)
             if not isinstance(scores, Tensor) or scores.shape != (len(rows),):
                 shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-                raise BadInput("Asked for the score of a target function", f"It returned {shape}",
-                               f"Return one number a sample: shape ({len(rows)},)")
+                raise BadInput(
+                    "Asked for the score of a target function",
+                    f"It returned {shape}",
+                    f"Return one number a sample: shape ({len(rows)},)",
+                )
             return scores
 
         label = getattr(self.function, "__name__", type(self.function).__name__)
@@ -258,10 +289,16 @@ class Combination(Target):
             return cast(Scores, sum(w * part(a, rows) for w, part in zip(self.weights, parts, strict=True)))
 
         labels = tuple(
-            {"label": " ".join(_term(w, p.descriptions[i]["label"], first=j == 0)
-                               for j, (w, p) in enumerate(zip(self.weights, parts, strict=True))),
-             "index": None, "score": "combination", "parts": [p.descriptions[i] for p in parts],
-             "weights": list(self.weights)}
+            {
+                "label": " ".join(
+                    _term(w, p.descriptions[i]["label"], first=j == 0)
+                    for j, (w, p) in enumerate(zip(self.weights, parts, strict=True))
+                ),
+                "index": None,
+                "score": "combination",
+                "parts": [p.descriptions[i] for p in parts],
+                "weights": list(self.weights),
+            }
             for i in range(len(answer.output))
         )
         return BoundTarget(score, labels, tuple(layer for p in parts for layer in p.layers))
@@ -292,7 +329,9 @@ def as_target(target: TargetLike, model: Model, answer: Answer) -> Target:
             return _parse(target, model)
         case _ if callable(target):
             return Custom(target)
-    raise BadInput("Asked for a target", f"Found {type(target).__name__}", "Give a class index, a label or a Target")
+    raise BadInput(
+        "Asked for a target", f"Found {type(target).__name__}", "Give a class index, a label or a Target"
+    )
 
 
 def layers_of(target: TargetLike | Sequence[TargetLike]) -> tuple[str, ...]:
@@ -301,13 +340,19 @@ def layers_of(target: TargetLike | Sequence[TargetLike]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(layer for t in each if isinstance(t, Target) for layer in t.layers))
 
 
-def bind(target: TargetLike | Sequence[TargetLike], model: Model, answer: Answer, default: ScoreKind) -> BoundTarget:
+def bind(
+    target: TargetLike | Sequence[TargetLike], model: Model, answer: Answer, default: ScoreKind
+) -> BoundTarget:
     """Bind one target for all samples, or a sequence of one target a sample."""
     if not isinstance(target, Sequence) or isinstance(target, str):
         return as_target(target, model, answer).bind(model, answer, default)
     n = len(answer.output)
     if len(target) != n:
-        raise BadInput(f"Asked for {len(target)} targets", f"There are {n} samples", "Give one target for all, or one each")
+        raise BadInput(
+            f"Asked for {len(target)} targets",
+            f"There are {n} samples",
+            "Give one target for all, or one each",
+        )
     each = [as_target(t, model, answer).bind(model, answer, default) for t in target]
 
     def score(a: Answer, rows: Rows) -> Scores:
@@ -315,8 +360,11 @@ def bind(target: TargetLike | Sequence[TargetLike], model: Model, answer: Answer
         table = torch.stack([each[i](a, rows) for i in range(n)])
         return table.gather(0, rows.to(table.device)[None])[0]
 
-    return BoundTarget(score, tuple(b.descriptions[i] for i, b in enumerate(each)),
-                       tuple(dict.fromkeys(layer for b in each for layer in b.layers)))
+    return BoundTarget(
+        score,
+        tuple(b.descriptions[i] for i, b in enumerate(each)),
+        tuple(dict.fromkeys(layer for b in each for layer in b.layers)),
+    )
 
 
 def _parse(text: str, model: Model) -> Target:

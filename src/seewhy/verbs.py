@@ -70,8 +70,11 @@ def as_method(method: Method | type[Method] | str, **parameters: Any) -> Method:
     """Return the method that a name, class or instance means."""
     if isinstance(method, Method):
         if parameters:
-            raise BadInput(f"Asked for {method.name} with {', '.join(parameters)}", "The method has its parameters already",
-                           "Give them where the method is made")
+            raise BadInput(
+                f"Asked for {method.name} with {', '.join(parameters)}",
+                "The method has its parameters already",
+                "Give them where the method is made",
+            )
         return method
     cls = METHODS[method] if isinstance(method, str) else method
     return cls.make(**parameters)
@@ -114,10 +117,12 @@ def list_methods(model: Model | nn.Module | str | None = None) -> list[Fit]:
     for cls in METHODS:
         method = cls()
         reason = method.unfit(known) if known is not None else ""
-        table.append(Fit(cls.name, cls.title, not reason, reason, tuple(sorted(cls.needs)), method.cost(size)))
+        table.append(
+            Fit(cls.name, cls.title, not reason, reason, tuple(sorted(cls.needs)), method.cost(size))
+        )
     return table
 
 
-def open(path: str | Path) -> Attribution:  # noqa: A001 - the contract's name
+def open(path: str | Path) -> Attribution:
     """Read an attribution that `Attribution.save` wrote."""
     return Attribution.open(path)

@@ -164,8 +164,11 @@ class Method(ABC):
         model = model if isinstance(model, Model) else Model(model)
         execution = execution or Execution()
         if reason := self.unfit(model):
-            raise DoesNotFit(f"Asked {self.title} to explain {model.name}", f"It does not fit: {reason}",
-                             "`seewhy methods --model SPEC` lists those that do")
+            raise DoesNotFit(
+                f"Asked {self.title} to explain {model.name}",
+                f"It does not fit: {reason}",
+                "`seewhy methods --model SPEC` lists those that do",
+            )
         batch = model.prepare(inputs)
         started = time.perf_counter()
         with model.untouched(execution.device):
@@ -182,14 +185,28 @@ class Method(ABC):
                 estimate = next(estimates, None)
             if estimate is None:
                 return
-            passes = {"forward": question.passes.forward // len(batch), "backward": question.passes.backward // len(batch)}
+            passes = {
+                "forward": question.passes.forward // len(batch),
+                "backward": question.passes.backward // len(batch),
+            }
             native = estimate.native.detach().float().cpu()
             values = resize(native, batch.tensor.shape[2:]) if estimate.values is None else estimate.values
             yield Attribution(
-                values.detach().float().cpu(), native, pixels,
-                {**notes, "method": self.name, "parameters": self.parameters(), "signed": self.signed,
-                 "native": self.native, **(estimate.notes or {}), "steps": {"done": estimate.done, "total": estimate.total},
-                 "passes": passes, "seconds": time.perf_counter() - started, "execution": provenance.of_run(execution)},
+                values.detach().float().cpu(),
+                native,
+                pixels,
+                {
+                    **notes,
+                    "method": self.name,
+                    "parameters": self.parameters(),
+                    "signed": self.signed,
+                    "native": self.native,
+                    **(estimate.notes or {}),
+                    "steps": {"done": estimate.done, "total": estimate.total},
+                    "passes": passes,
+                    "seconds": time.perf_counter() - started,
+                    "execution": provenance.of_run(execution),
+                },
             )
 
     def parameters(self) -> Json:

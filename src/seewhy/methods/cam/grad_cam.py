@@ -52,7 +52,9 @@ class GradCAM(Method):
     native: ClassVar[Native] = "layer grid"
     paper: ClassVar[Paper] = Paper(
         "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization",
-        "Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra", 2017, "https://arxiv.org/abs/1610.02391",
+        "Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra",
+        2017,
+        "https://arxiv.org/abs/1610.02391",
     )
 
     layer: str | None = None
@@ -88,5 +90,11 @@ class GradCAM(Method):
             return cam.relu() if self.relu else cam
 
         maps = torch.cat(list(in_batches(len(question.x), question.execution, run, self.title)))
-        yield Estimate(maps, notes={"layer": layer, "layer_chosen_by": "user" if self.layer else "default",
-                                    "cells": list(grid.cells)})
+        yield Estimate(
+            maps,
+            notes={
+                "layer": layer,
+                "layer_chosen_by": "user" if self.layer else "default",
+                "cells": list(grid.cells),
+            },
+        )

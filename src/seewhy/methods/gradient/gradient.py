@@ -60,7 +60,9 @@ class Gradient(Method):
     needs: ClassVar[frozenset[Need]] = frozenset({"gradient"})
     paper: ClassVar[Paper] = Paper(
         "Deep Inside Convolutional Networks: Visualising Image Classification Models and Saliency Maps",
-        "Simonyan, Vedaldi, Zisserman", 2013, "https://arxiv.org/abs/1312.6034",
+        "Simonyan, Vedaldi, Zisserman",
+        2013,
+        "https://arxiv.org/abs/1312.6034",
     )
 
     times_input: bool = False
@@ -70,9 +72,18 @@ class Gradient(Method):
 
     def __post_init__(self) -> None:
         require(self.samples >= 0, "Asked for a number of SmoothGrad samples", self.samples, "Give 0 or more")
-        require(0 <= self.noise <= 1, "Asked for a noise level", self.noise, "Give a fraction of the range, 0 to 1")
-        require(self.channels in (None, "max_abs", "l2", "sum"), "Asked how to reduce channels", repr(self.channels),
-                "Choose max_abs, l2 or sum")
+        require(
+            0 <= self.noise <= 1,
+            "Asked for a noise level",
+            self.noise,
+            "Give a fraction of the range, 0 to 1",
+        )
+        require(
+            self.channels in (None, "max_abs", "l2", "sum"),
+            "Asked how to reduce channels",
+            repr(self.channels),
+            "Choose max_abs, l2 or sum",
+        )
 
     @property
     def signed(self) -> bool:
@@ -112,8 +123,8 @@ class Gradient(Method):
         yield Estimate(self._reduce(total / draws, x))
 
     def _pattern(self, question: Question, k: int) -> Tensor:
-        shape = question.x.shape[1:]
-        return torch.randn(shape, generator=question.generator(k)).to(question.x)
+        noise: Tensor = torch.randn(question.x.shape[1:], generator=question.generator(k))
+        return noise.to(question.x)
 
     def _reduce(self, gradient: Tensor, x: Tensor) -> Maps:
         if self.times_input:
