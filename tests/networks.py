@@ -1,4 +1,4 @@
-"""Small networks with every kind of geometry, seeded, for tests that need a model but no weights worth having."""
+"""Small networks with every kind of geometry, seeded, for tests that need no good weights."""
 
 from __future__ import annotations
 

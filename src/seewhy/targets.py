@@ -1,8 +1,9 @@
 """For which score: from a model's answer to one number a sample.
 
 A `Target` says what is asked ("tabby", "A rather than B", "like this embedding"). Binding it to the model's
-answer on the clean inputs settles what was open (the top class, say) and gives a `BoundTarget`: a function from the
-answers of any batch, and the sample each of its rows belongs to, to scores. Targets add, subtract and scale.
+answer on the clean inputs settles what was open (the top class, say) and gives a `BoundTarget`: a function
+from the answers of any batch, and the sample each of its rows belongs to, to scores. Targets add, subtract
+and scale.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class BoundTarget:
     function
         From an answer and, for each of its rows, the index of the sample it belongs to, to `(n,)` scores.
     descriptions
-        One JSON object a sample: at least `label`; `index` and `score` ("logit", "probability" ...) for classes.
+        One JSON object a sample: at least `label`; `index` and `score` ("logit", "probability" ...) for
+        classes.
     layers
         Layers that the function reads in `Answer.activations`.
     """
@@ -57,7 +59,7 @@ class Target(ABC):
 
     @abstractmethod
     def bind(self, model: Model, answer: Answer, default: ScoreKind) -> BoundTarget:
-        """Settle what is open with the answer on the clean inputs; `default` is the score kind the method prefers."""
+        """Settle what is open by the answer on the clean inputs; `default` is the method's score kind."""
 
     def __add__(self, other: Target) -> Target:
         return Combination((self, other), (1.0, 1.0))
@@ -86,7 +88,8 @@ class Class(Target):
     which
         Index or label.
     score
-        "logit", "probability" or "log_probability"; None leaves it to the method (gradients: logit, masks: probability).
+        "logit", "probability" or "log_probability"; None leaves it to the method (gradients: logit, masks:
+        probability).
     """
 
     which: int | str
@@ -187,14 +190,12 @@ class Neuron(Target):
                 "Indices begin at 0",
             )
 
+        place_in: tuple[slice | int, ...] | None = None if self.cell is None else (slice(None), *self.cell)
+
         def score(a: Answer, rows: Rows) -> Scores:
             values = a.activations[self.layer] if grid is None else grid.read(a.activations[self.layer])
             channel = values[:, self.channel]
-            return (
-                channel.reshape(len(rows), -1).mean(1)
-                if self.cell is None
-                else channel[:, *self.cell]
-            )
+            return channel.reshape(len(rows), -1).mean(1) if place_in is None else channel[place_in]
 
         place = "" if self.cell is None else f" at {self.cell}"
         label = {
@@ -212,8 +213,9 @@ class Similarity(Target):
     Parameters
     ----------
     to
-        `(width,)` or `(n, width)`, one a sample; None: each sample's own embedding on the clean input, so that the
-        map shows what the embedding is made of (ours; with "dot", since a cosine with oneself has no gradient).
+        `(width,)` or `(n, width)`, one a sample; None: each sample's own embedding on the clean input, so
+        that the map shows what the embedding is made of (ours; with "dot", since a cosine with oneself has
+        no gradient).
     measure
         "cosine" in [-1, 1], or "dot": the product with the unit vector along `to`.
     """
@@ -307,8 +309,9 @@ class Combination(Target):
 def as_target(target: TargetLike, model: Model, answer: Answer) -> Target:
     """Return the `Target` that a user's short form means.
 
-    None is the model's own answer (top class; for encoders the similarity to the sample's own embedding; for
-    regression the first output), an int or label a class, "A vs B" a contrast, "top 2" a rank, a function `Custom`.
+    None is the model's own answer (top class; for encoders the similarity to the sample's own embedding;
+    for regression the first output), an int or label a class, "A vs B" a contrast, "top 2" a rank, a
+    function `Custom`.
     """
     match target:
         case Target():
@@ -356,7 +359,7 @@ def bind(
     each = [as_target(t, model, answer).bind(model, answer, default) for t in target]
 
     def score(a: Answer, rows: Rows) -> Scores:
-        # Every distinct target reads the whole batch; each row then takes the score of its own sample's target.
+        # Every target reads the whole batch; each row then takes the score of its own sample's target.
         table = torch.stack([each[i](a, rows) for i in range(n)])
         return table.gather(0, rows.to(table.device)[None])[0]
 
@@ -395,10 +398,11 @@ def _bound_classes(model: Model, indices: list[int], kind: ScoreKind) -> BoundTa
 
 def _class_count(model: Model, answer: Answer) -> int:
     output = answer.output
+    found = "an embedding" if output.ndim == 2 else f"shape {tuple(output.shape)}"
     if output.ndim != 2 or model.kind(output) == "embedding":
         raise DoesNotFit(
             "Asked for the score of a class",
-            f"{model.name} answers with {'an embedding' if output.ndim == 2 else f'shape {tuple(output.shape)}'}, not classes",
+            f"{model.name} answers with {found}, not classes",
             "Use seewhy.targets.Similarity(embedding), Output(index) or a function of the output",
         )
     return output.shape[1]

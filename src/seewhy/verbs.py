@@ -34,15 +34,16 @@ def explain(
     model
         A `Model`, a bare network, or a spec string for `seewhy.load`.
     inputs
-        A path, PIL image or normalised tensor `(n, c, h, w)` / `(n, c, t, h, w)`, or a list of paths and images.
+        A path, PIL image or normalised tensor `(n, c, h, w)` / `(n, c, t, h, w)`, or a list of paths and
+        images.
     method
         A name from `list_methods()`, or a method with its parameters.
     target
-        A class index, label, `"A vs B"`, `Target`, function of the raw output; None is the model's own answer. A
-        sequence holds one a sample.
+        A class index, label, `"A vs B"`, `Target`, function of the raw output; None is the model's own
+        answer. A sequence holds one a sample.
     **options
-        Fields of `Execution` (seed, batch_size, precision, device, progress ...) and, when `method` is a name, the
-        method's parameters.
+        Fields of `Execution` (seed, batch_size, precision, device, progress ...) and, when `method` is a
+        name, the method's parameters.
 
     Returns
     -------

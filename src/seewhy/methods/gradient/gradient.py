@@ -1,12 +1,13 @@
 """Gradient saliency, input x gradient and SmoothGrad.
 
-The gradient of the score with respect to a pixel says how fast the score would change with it. Averaging it over noisy copies
-of the input (SmoothGrad) removes the fluctuations that single gradients of deep networks show; multiplying it with the
-input turns speed into a first-order contribution.
+The gradient of the score with respect to a pixel says how fast the score would change with it. Averaging it
+over noisy copies of the input (SmoothGrad) removes the fluctuations that single gradients of deep networks
+show; multiplying it with the input turns speed into a first-order contribution.
 
 Formula
-    plain: max over channels of |df/dx|; with `times_input`: sum over channels of x * df/dx. With `samples` = N > 0, df/dx
-    is replaced by its mean over x + e_k, k = 1..N, with e_k normal of deviation `noise` * (max x - min x).
+    plain: max over channels of |df/dx|; with `times_input`: sum over channels of x * df/dx. With `samples`
+    = N > 0, df/dx is replaced by its mean over x + e_k, k = 1..N, with e_k normal of deviation `noise` *
+    (max x - min x).
 Needs
     gradients.
 Cost
@@ -16,8 +17,8 @@ Papers
     Smilkov et al.: SmoothGrad, 2017, https://arxiv.org/abs/1706.03825;
     Shrikumar et al.: Not Just a Black Box, 2016, https://arxiv.org/abs/1605.01713 (input x gradient).
 Departures
-    the N noise patterns are the same for every sample of a batch, so that a batch gives what single calls give. The signed
-    mean is taken first and the channels are reduced afterwards.
+    the N noise patterns are the same for every sample of a batch, so that a batch gives what single calls
+    give. The signed mean is taken first and the channels are reduced afterwards.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import torch
 from torch import Tensor
 
 from seewhy.batching import in_batches
-from seewhy.methods.base import METHODS, Cost, Estimate, Method, Need, Paper, require
+from seewhy.methods.base import METHODS, Cost, Estimate, Method, Need, Paper, require, channel_sum
 from seewhy.question import Question
 from seewhy.types import Maps, Size
 
@@ -47,12 +48,13 @@ class Gradient(Method):
     times_input
         Multiply the gradient with the (normalised) input.
     samples
-        Noisy copies to average over (SmoothGrad), 0 for the gradient of the input itself. The SmoothGrad paper uses 50.
+        Noisy copies to average over (SmoothGrad), 0 for the gradient of the input itself. The SmoothGrad
+        paper uses 50.
     noise
         Standard deviation of the noise as a fraction of each sample's range of values, 0 to 1.
     channels
-        How channels become one value: "max_abs" (the paper's), "l2" or "sum" (signed). None: "sum" with `times_input`, else
-        "max_abs".
+        How channels become one value: "max_abs" (the paper's), "l2" or "sum" (signed). None: "sum" with
+        `times_input`, else "max_abs".
     """
 
     name: ClassVar[str] = "gradient"
@@ -133,6 +135,6 @@ class Gradient(Method):
             case "max_abs":
                 return gradient.abs().amax(1)
             case "l2":
-                return gradient.norm(dim=1)
+                return torch.linalg.vector_norm(gradient, dim=1)
             case "sum":
-                return gradient.sum(1)
+                return channel_sum(gradient)

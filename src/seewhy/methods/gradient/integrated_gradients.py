@@ -1,11 +1,13 @@
 """Integrated Gradients.
 
-Walk in a straight line from an input without evidence (the baseline) to the input, and add up, pixel by pixel, the gradient times
-the step. By the fundamental theorem of calculus the map sums to the difference of the two scores (completeness): every bit of
-the score is handed to some pixel. How far the sum is off is measured and kept as `completeness_error`.
+Walk in a straight line from an input without evidence (the baseline) to the input, and add up, pixel by
+pixel, the gradient times the step. By the fundamental theorem of calculus the map sums to the difference of
+the two scores (completeness): every bit of the score is handed to some pixel. How far the sum is off is
+measured and kept as `completeness_error`.
 
 Formula
-    (x - x') * sum over steps of w_k df/dx at x' + a_k (x - x'), summed over channels; nodes a_k and weights w_k of the rule.
+    (x - x') * sum over steps of w_k df/dx at x' + a_k (x - x'), summed over channels; nodes a_k and weights
+    w_k of the rule.
 Needs
     gradients.
 Cost
@@ -13,8 +15,9 @@ Cost
 Paper
     Sundararajan, Taly, Yan: Axiomatic Attribution for Deep Networks, 2017, https://arxiv.org/abs/1703.01365.
 Departures
-    the default rule is Gauss-Legendre with 50 nodes (the paper sums 20 to 300 right-hand rectangles, here "right"). The default
-    baseline is the mean colour, zero in normalised space; the paper's black image is "black".
+    the default rule is Gauss-Legendre with 50 nodes (the paper sums 20 to 300 right-hand rectangles, here
+    "right"). The default baseline is the mean colour, zero in normalised space; the paper's black image is
+    "black".
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ import numpy.typing as npt
 import torch
 
 from seewhy.batching import in_batches
-from seewhy.methods.base import METHODS, Cost, Estimate, Method, Need, Paper, require, spatial_sum
+from seewhy.methods.base import METHODS, Cost, Estimate, Method, Need, Paper, require, channel_sum
 from seewhy.question import Question
 from seewhy.types import Batch, Size
 
@@ -49,7 +52,8 @@ class IntegratedGradients(Method):
     rule
         Quadrature rule.
     baseline
-        Input without evidence: "mean" (the mean colour), "black", "white" (the two need a model with preprocessing), "blur" or "noise".
+        Input without evidence: "mean" (the mean colour), "black", "white" (the two need a model with
+        preprocessing), "blur" or "noise".
     """
 
     name: ClassVar[str] = "integrated_gradients"
@@ -120,7 +124,7 @@ class IntegratedGradients(Method):
 
         for _ in in_batches(n * self.steps, question.execution, run, self.title):
             pass
-        maps = spatial_sum(integral * (x - start_at).float())
+        maps = channel_sum(integral * (x - start_at).float())
         rise = question.clean - start_score
         gap = (maps.flatten(1).sum(1) - rise).abs()
         yield Estimate(
