@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor, nn
+
 from seewhy.execution import Execution
 from seewhy.metrics.faithfulness.deletion import Deletion
 from seewhy.metrics.faithfulness.insertion import Insertion
 from seewhy.models.model import Model
 from seewhy.question import Question, ask
-from torch import Tensor, nn
 
 SIDE = 6
 
@@ -38,8 +39,10 @@ def pose(seed: int) -> tuple[Question, Tensor]:
 def areas(seed: int, maps: list[Tensor]) -> tuple[list[float], list[float]]:
     question, _ = pose(seed)
     deletion, insertion = Deletion(steps=SIDE**2), Insertion(steps=SIDE**2, operator="mean")
-    return ([float(deletion.measure(question, m).values) for m in maps],
-            [float(insertion.measure(question, m).values) for m in maps])
+    return (
+        [float(deletion.measure(question, m).values) for m in maps],
+        [float(insertion.measure(question, m).values) for m in maps],
+    )
 
 
 @given(seed=st.integers(0, 10**6))
@@ -57,7 +60,9 @@ def test_exact_contributions_are_the_best_order_and_their_opposite_the_worst(see
 @given(seed=st.integers(0, 10**6), scale=st.floats(0.01, 100), shift=st.floats(-5, 5))
 def test_only_the_order_counts(seed: int, scale: float, shift: float) -> None:
     # Whole numbers stay apart under scaling and shifting, whatever the rounding.
-    maps = torch.randperm(SIDE**2, generator=torch.Generator().manual_seed(seed)).reshape(1, SIDE, SIDE).float()
+    maps = (
+        torch.randperm(SIDE**2, generator=torch.Generator().manual_seed(seed)).reshape(1, SIDE, SIDE).float()
+    )
     deleted, inserted = areas(seed, [maps, maps * scale + shift, maps.pow(3)])
     assert max(deleted) - min(deleted) < 1e-6
     assert max(inserted) - min(inserted) < 1e-6

@@ -6,12 +6,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor, nn
+
 from seewhy.execution import Execution
 from seewhy.methods.masking.rise import RISE, Estimator
 from seewhy.models.model import Model
 from seewhy.perturb.masks import shift_matrices
 from seewhy.targets import Output
-from torch import Tensor, nn
 
 SIZE, CELLS, MASKS = 12, 3, 6000
 
@@ -39,15 +40,21 @@ def misses(seed: int, estimator: Estimator, keep: float) -> float:
     generator = torch.Generator().manual_seed(seed)
     x, weights = torch.randn(2, 1, 3, SIZE, SIZE, generator=generator)
     method = RISE(masks=MASKS, cells=CELLS, keep=keep, estimator=estimator)
-    found = method(Model(Linear(weights[0], 3.0), kind="regression"), x, Output(), Execution(seed=seed)).values[0]
+    found = method(
+        Model(Linear(weights[0], 3.0), kind="regression"), x, Output(), Execution(seed=seed)
+    ).values[0]
     contribution = (x * weights)[0].sum(0).flatten().double()
     wanted = (covariance(keep) @ contribution / keep).reshape(SIZE, SIZE)
-    spread = (contribution @ covariance(keep) @ contribution).sqrt() * covariance(keep).diag().sqrt().max() / keep
+    spread = (
+        (contribution @ covariance(keep) @ contribution).sqrt() * covariance(keep).diag().sqrt().max() / keep
+    )
     return float((found - wanted).abs().max() / (spread / MASKS**0.5))
 
 
 @given(seed=st.integers(0, 10**6), keep=st.sampled_from([0.3, 0.5, 0.7]))
-def test_centred_rise_of_a_linear_model_is_the_covariance_with_its_contributions(seed: int, keep: float) -> None:
+def test_centred_rise_of_a_linear_model_is_the_covariance_with_its_contributions(
+    seed: int, keep: float
+) -> None:
     assert misses(seed, "centred", keep) < 6
 
 

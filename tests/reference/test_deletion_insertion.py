@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import networks
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from torch import Tensor, nn
+
+import networks
 from seewhy.errors import BadInput
 from seewhy.execution import Execution
 from seewhy.metrics.base import Metric, Scored
@@ -15,7 +17,6 @@ from seewhy.metrics.faithfulness.deletion import Deletion
 from seewhy.metrics.faithfulness.insertion import Insertion
 from seewhy.models.model import Model
 from seewhy.question import Question, ask
-from torch import Tensor, nn
 
 
 def network(shape: tuple[int, ...]) -> nn.Module:
@@ -56,7 +57,9 @@ SHAPES = [((3, 16, 16), 32), ((3, 13, 17), 10), ((3, 4, 8, 9), 20), ((3, 8, 8), 
 @pytest.mark.parametrize("metric", [Deletion, Insertion])
 @pytest.mark.parametrize(("shape", "steps"), SHAPES)
 @pytest.mark.parametrize("ties", [False, True])
-def test_every_step_equals_a_plain_loop(metric: type[Metric], shape: tuple[int, ...], steps: int, ties: bool) -> None:
+def test_every_step_equals_a_plain_loop(
+    metric: type[Metric], shape: tuple[int, ...], steps: int, ties: bool
+) -> None:
     x, maps = networks.batch(shape, n=2), networks.batch(shape, n=2, seed=3)[:, 0]
     if ties:
         maps = maps.mul(2).round()

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-import networks
 import pytest
 import torch
 from captum.attr import Occlusion as CaptumOcclusion
+from torch import Tensor, nn
+
+import networks
 from seewhy.errors import BadInput
 from seewhy.methods.masking.occlusion import Occlusion
 from seewhy.models.model import Model
 from seewhy.models.preprocessing import Preprocessing
 from seewhy.targets import Class
-from torch import Tensor, nn
 
 
 def _reference_captum_occlusion(
-    net: nn.Module, x: Tensor, c: int, window: tuple[int, ...], stride: tuple[int, ...], fill: float | Tensor = 0
+    net: nn.Module,
+    x: Tensor,
+    c: int,
+    window: tuple[int, ...],
+    stride: tuple[int, ...],
+    fill: float | Tensor = 0,
 ) -> Tensor:
     with torch.no_grad():
         maps = CaptumOcclusion(lambda batch: net(batch).softmax(1)).attribute(
-            x, sliding_window_shapes=(x.shape[1], *window), strides=(x.shape[1], *stride), target=c,
-            baselines=fill, perturbations_per_eval=4,
+            x,
+            sliding_window_shapes=(x.shape[1], *window),
+            strides=(x.shape[1], *stride),
+            target=c,
+            baselines=fill,
+            perturbations_per_eval=4,
         )
     return maps[:, 0]  # all channels are hidden together and get the same value
 
@@ -58,7 +68,10 @@ def test_equals_captum_behind_grey() -> None:
     net, x = networks.cnn().eval(), networks.batch((3, 16, 16), n=2)
     found = Occlusion(window=5, stride=3, operator="constant:127.5")(Model(net, preprocess=preprocess), x, 1)
     grey = preprocess.normalised(127.5).reshape(1, 3, 1, 1).expand_as(x)
-    assert float((found.values - _reference_captum_occlusion(net, x, 1, (5, 5), (3, 3), grey)).abs().max()) <= 1e-5
+    assert (
+        float((found.values - _reference_captum_occlusion(net, x, 1, (5, 5), (3, 3), grey)).abs().max())
+        <= 1e-5
+    )
 
 
 def test_a_wrong_stride_would_be_seen() -> None:

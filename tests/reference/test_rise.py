@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 
-import networks
 import numpy as np
 import pytest
 import torch
 from scipy import stats
+from skimage.transform import resize
+from torch import Tensor, nn
+
+import networks
 from seewhy.execution import Execution
 from seewhy.methods.base import Estimate
 from seewhy.methods.masking.rise import RISE, Estimator, Sums, estimates, spearman
@@ -17,8 +20,6 @@ from seewhy.perturb.edits import Jobs
 from seewhy.perturb.masks import Grids, RandomGrids
 from seewhy.perturb.scorer import Chunk
 from seewhy.question import Question, ask
-from skimage.transform import resize
-from torch import Tensor, nn
 
 SIZE = (12, 15)
 SHIFT = (1, 3)
