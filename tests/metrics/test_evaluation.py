@@ -75,7 +75,7 @@ def test_targets_without_classes() -> None:
         assert len(evaluate(model, x, result, QUICK)) == 2 * 2 * 4
 
 
-@pytest.mark.parametrize("target", [contrast(0, 1), Neuron("0", 2), lambda raw: raw[:, 0]])
+@pytest.mark.parametrize("target", [contrast(0, 1), Neuron("8", 2), lambda raw: raw[:, 0]])
 def test_targets_that_cannot_be_rebuilt_must_be_given(target: object) -> None:
     model, x, result = explained(target=target)
     with pytest.raises(DoesNotFit, match="Give target="):
