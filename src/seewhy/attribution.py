@@ -13,7 +13,7 @@ from torch import Tensor
 
 from seewhy.errors import BadInput, UnreadableInput
 from seewhy.files import write_atomically
-from seewhy.types import Json, Maps
+from seewhy.types import Cells, Json, Maps
 
 FORMAT = 1
 
@@ -37,7 +37,7 @@ class Attribution:
     """
 
     values: Maps
-    native: Maps
+    native: Cells
     pixels: Tensor
     provenance: Json
 
