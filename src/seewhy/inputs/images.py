@@ -103,7 +103,7 @@ def as_8_bit(image: Image.Image, asked: str = "Asked to read a photo") -> Image.
     elif low >= 0 and high <= (65535 if image.mode == "I" else 255):
         tops = (255.0, 65535.0) if image.mode == "I" else (1.0, 255.0)
         low, high = 0.0, next(top for top in tops if high <= top)
-    scaled = (values - low) * (255 / (high - low)) if high > low else values * 0
+    scaled = (values - low) * 255 / (high - low) if high > low else values * 0
     return Image.fromarray(np.rint(scaled).astype(np.uint8))
 
 

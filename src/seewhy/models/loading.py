@@ -135,7 +135,7 @@ def _build(head: str, options: Options, *, allow_code: bool) -> Model:
 
 
 def _unknown(head: str) -> UnknownName:
-    """Say what was probably meant; the families' long lists are fetched only when the short one has nothing."""
+    """Say what was probably meant; the families' long lists are fetched only where the short one fails."""
     examples = [FAMILIES[f].example for f in FAMILIES.names()]
     for guess, meant in (
         (head.endswith(".onnx"), f"onnx:{head}"),

@@ -235,7 +235,7 @@ class Model:
                 return output.float().log()
 
     def predict(self, source: Any, k: int = 5) -> list[list[Prediction]]:
-        """Return the `k` most probable classes of each sample, best first; none for models without classes."""
+        """Return the `k` most probable classes of each sample, best first; none without classes."""
         x = self.prepare(source).tensor
         with self.untouched(), torch.inference_mode():
             output = self.answer(x).output

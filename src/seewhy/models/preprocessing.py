@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from math import floor
 from typing import Literal
 
@@ -47,6 +47,9 @@ class Preprocessing:
         Factor from 8-bit values to the scale of `mean`: 1/255, or 1/127.5 with mean 1 in some TF models.
     antialias
         Whether shrinking averages over all source pixels. Video models of torchvision do without.
+    centre
+        Where an odd number of pixels is to be cut away: "even" rounds the half to even as torchvision and timm do,
+        "down" takes the smaller half first as transformers does.
     frames
         Frames of a clip for video models; None for models of single images.
     """
@@ -59,13 +62,10 @@ class Preprocessing:
     std: tuple[float, ...] = IMAGENET_STD
     scale: float = 1 / 255
     antialias: bool = True
+    centre: Literal["even", "down"] = "even"
     frames: int | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):  # lists, as JSON gives them, become tuples: the instance stays hashable
-            value = getattr(self, field.name)
-            if isinstance(value, list):
-                object.__setattr__(self, field.name, tuple(value))
         asked = "Asked for a preprocessing"
         if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3) or any(s <= 0 for s in self.std):
             raise BadInput(
@@ -121,7 +121,7 @@ class Preprocessing:
         return self._cut(self._resize(image, max(height, 1), max(width, 1)))
 
     def display(self, x: Tensor) -> Tensor:
-        """Return `(c, *size)` model input as uint8 pixels of that shape: `__call__` undone, up to rounding."""
+        """Return `(c, *size)` model input as uint8 pixels of its shape: `__call__` undone but for rounding."""
         mean, std = (self._column(v).reshape(-1, *[1] * (x.ndim - 1)) for v in (self.mean, self.std))
         return ((x.detach().float().cpu() * std + mean) / self.scale).round().clamp(0, 255).to(torch.uint8)
 
@@ -146,8 +146,13 @@ class Preprocessing:
         return replace(self, size=size, resize=grown[0] if simple else grown)
 
     def to_json(self) -> Json:
-        """Return the parameters as plain JSON, for provenance; `Preprocessing(**json)` gives them back."""
+        """Return the parameters as plain JSON, for provenance."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, parameters: Json) -> Preprocessing:
+        """Return what `to_json` was called on."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in parameters.items()})
 
     def _resized(self, h: int, w: int) -> tuple[int, int]:
         """Return the `(height, width)` before the centre is cut out."""
@@ -191,7 +196,8 @@ class Preprocessing:
             # Of an odd margin the larger half goes below and to the right, as in torchvision.
             canvas.paste(image, (max(width - w, 0) // 2, max(height - h, 0) // 2))
             image, (w, h) = canvas, canvas.size
-        left, top = round((w - width) / 2), round((h - height) / 2)
+        halve = round if self.centre == "even" else floor
+        left, top = halve((w - width) / 2), halve((h - height) / 2)
         return image.crop((left, top, left + width, top + height))
 
     @staticmethod

@@ -177,7 +177,7 @@ def _preprocessing(transformers: Any, which: str, config: Any) -> tuple[Preproce
 
 
 def preprocessing(processor: Json) -> Preprocessing | None:
-    """Return what an image processor of transformers does, from its configuration; None for what has no counterpart."""
+    """Return what an image processor does, from its configuration; None for what has no counterpart."""
     kind = _kind(processor)
     if kind and kind not in _DEFAULTS:
         return None
@@ -195,19 +195,16 @@ def preprocessing(processor: Json) -> Preprocessing | None:
     scale = float(p["rescale_factor"]) if p["do_rescale"] else 1.0
     mean, std = (p["image_mean"], p["image_std"]) if p["do_normalize"] else ([0.0] * 3, [1.0] * 3)
     size, fit, resize = _sizes(p, kind)
-    return Preprocessing(size, fit, resize, _FILTERS[int(p["resample"])], tuple(mean), tuple(std), scale)
+    filter_ = _FILTERS[int(p["resample"])]
+    return Preprocessing(size, fit, resize, filter_, tuple(mean), tuple(std), scale, centre="down")
 
 
 def _sizes(p: Json, kind: str) -> tuple[tuple[int, int], Fit, int | tuple[int, int] | None]:
     size = p["size"]
-    if isinstance(
-        size, int
-    ):  # old configurations: an edge of a square, or the shorter edge where a crop follows
-        size = (
-            {"shortest_edge": size}
-            if kind in ("CLIP", "Bit", "ConvNext")
-            else {"height": size, "width": size}
-        )
+    if isinstance(size, int):
+        # Old configurations: an edge of a square, or the shorter edge where a crop follows.
+        shorter = kind in ("CLIP", "Bit", "ConvNext")
+        size = {"shortest_edge": size} if shorter else {"height": size, "width": size}
     crop = p.get("crop_size", _SQUARE)
     crop = (crop, crop) if isinstance(crop, int) else (crop["height"], crop["width"])
     cropped = bool(p.get("do_center_crop", "crop_size" in p))
