@@ -22,7 +22,7 @@ from seewhy.agreement import Agreement
 from seewhy.errors import BadInput, UnknownName, UnreadableInput
 from seewhy.files import write_atomically
 from seewhy.resize import resize
-from seewhy.types import Json, Maps
+from seewhy.types import Cells, Json, Maps
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -51,7 +51,7 @@ class Attribution:
     """
 
     values: Maps
-    native: Maps
+    native: Cells
     pixels: Tensor
     provenance: Json
 
@@ -149,7 +149,7 @@ class Attribution:
             arrays = load(content)
             values = arrays["values"]
             return cls(values, arrays.get("native", values), arrays["pixels"], provenance)
-        except (SafetensorError, ValueError, KeyError, AttributeError, OSError) as error:
+        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             if isinstance(error, UnreadableInput):
                 raise
             raise UnreadableInput(f"Asked to open {path}", f"It is damaged: {error}") from error
