@@ -55,6 +55,12 @@ def test_options_without_a_value_are_refused(spec: str) -> None:
         ("onnx:nowhere.onnx", UnreadableInput, "no such file"),
         ("hf:./nowhere", UnreadableInput, "no such folder"),
         ("timm:test_vit?pretrained=maybe", BadInput, "'pretrained' is 'maybe'. Give true or false"),
+        (
+            "torchvision:r3d_18?pretrained=false&frames=true",
+            BadInput,
+            "'frames' is True. Give a value of type int",
+        ),
+        ("torchvision:r3d_18?pretrained=false&frames=0", BadInput, "0 frames"),
         ("timm:test_vit?pretrained=false&size=big", BadInput, "HEIGHTxWIDTH"),
         ("timm:test_vit?pretrained=false&nonsense=3", BadInput, "timm refuses"),
         ("timm:test_vit?pretrained=false&fit=fill", UnknownName, "Known: crop, squash, pad, none"),

@@ -124,6 +124,15 @@ def test_images_smaller_than_the_crop_are_padded_as_in_torchvision(crop: tuple[i
     np.testing.assert_array_equal(np.asarray(ours.frame(image)), theirs)
 
 
+def test_a_centre_that_is_merely_rounded_would_be_noticed() -> None:
+    from torchvision.transforms.functional import center_crop
+
+    image = photo(257, 203)
+    left, top = round((257 - 400) / 2), round((203 - 300) / 2)
+    naive = image.crop((left, top, left + 400, top + 300))
+    assert not np.array_equal(np.asarray(naive), np.asarray(center_crop(image, [300, 400])))
+
+
 @pytest.mark.parametrize("name", ["r3d_18", "mvit_v2_s", "s3d", "swin3d_t"])
 @pytest.mark.parametrize("size", [(340, 256), (171, 128), (320, 480)], ids=lambda s: f"{s[0]}x{s[1]}")
 def test_clips_as_in_torchvision(name: str, size: tuple[int, int]) -> None:
@@ -303,6 +312,7 @@ def test_json_and_back() -> None:
         {"size": (0, 5)},
         {"size": (5,)},
         {"resize": 0},
+        {"frames": 0},
         {"fit": "squash", "resize": 256},
         {"interpolation": "lanczos", "antialias": False},
     ],

@@ -86,6 +86,8 @@ class Preprocessing:
             raise BadInput(
                 asked, f"Found fit {self.fit!r} with resize {self.resize}", "Give resize as (height, width)"
             )
+        if self.frames is not None and self.frames < 1:
+            raise BadInput(asked, f"Found {self.frames} frames", "Give at least one")
         if not self.antialias and self.interpolation not in ("nearest", "bilinear", "bicubic"):
             raise BadInput(
                 asked, f"Found {self.interpolation} without antialiasing", "Use nearest, bilinear or bicubic"
