@@ -74,7 +74,7 @@ class Layer:
 
 @dataclass
 class _Called:
-    """A layer's last call: its output's shape, grid or why it has none, the layer that made it, calls so far."""
+    """A layer's last call: shape and grid of its output, or why it has none, who made it, calls so far."""
 
     name: str
     module: nn.Module
