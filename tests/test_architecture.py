@@ -15,14 +15,14 @@ SRC = Path(__file__).parents[1] / "src" / "seewhy"
 
 ORDER = [
     {"errors", "registry", "types"},
-    {"execution", "files", "resize"},
+    {"agreement", "execution", "files", "resize"},
     {"batching", "inputs"},
     {"models"},
     {"targets"},
     {"question"},
     {"perturb"},
     {"show"},
-    {"provenance", "attribution"},
+    {"attribution", "captions", "provenance"},
     {"methods"},
     {"conformance", "metrics"},
     {"report"},
@@ -35,7 +35,7 @@ FLOOR = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 
 
 def imports_of(source: str) -> Iterator[str]:
-    """Yield the rooms of seewhy that a module imports, wherever in the module, `TYPE_CHECKING` blocks aside."""
+    """Yield the rooms of seewhy that a module imports anywhere, `TYPE_CHECKING` blocks aside."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
@@ -83,6 +83,12 @@ def test_names_say_something() -> None:
 
 
 def test_importing_seewhy_imports_no_torch() -> None:
-    code = "import sys, seewhy; seewhy.__version__; dir(seewhy); print(sorted({'torch','numpy','PIL'} & set(sys.modules)))"
+    code = "import sys, seewhy; dir(seewhy); print(sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SRC)))
+def test_no_module_draws_from_global_generators(path: Path) -> None:
+    names = {n.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import) for n in node.names}
+    assert "random" not in names
