@@ -1,4 +1,4 @@
-"""Small networks with every kind of geometry, seeded, for tests that need a model but no weights worth having."""
+"""Small networks with every kind of geometry, seeded, for tests that need no good weights."""
 
 from __future__ import annotations
 
@@ -10,9 +10,15 @@ def cnn(classes: int = 5, channels: int = 3) -> nn.Module:
     """Two convolutions with batch norm and in-place ReLU, global average pooling, one linear layer."""
     torch.manual_seed(0)
     net = nn.Sequential(
-        nn.Conv2d(channels, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(inplace=True),
-        nn.Conv2d(6, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.ReLU(inplace=True),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, classes),
+        nn.Conv2d(channels, 6, 3, padding=1),
+        nn.BatchNorm2d(6),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(6, 8, 3, stride=2, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, classes),
     )
     return settle(net, torch.randn(16, channels, 16, 16))
 
@@ -21,9 +27,15 @@ def cnn3d(classes: int = 5) -> nn.Module:
     """The same for clips (n, 3, t, h, w)."""
     torch.manual_seed(1)
     net = nn.Sequential(
-        nn.Conv3d(3, 6, 3, padding=1), nn.BatchNorm3d(6), nn.ReLU(inplace=True),
-        nn.Conv3d(6, 8, 3, stride=2, padding=1), nn.BatchNorm3d(8), nn.ReLU(inplace=True),
-        nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(8, classes),
+        nn.Conv3d(3, 6, 3, padding=1),
+        nn.BatchNorm3d(6),
+        nn.ReLU(inplace=True),
+        nn.Conv3d(6, 8, 3, stride=2, padding=1),
+        nn.BatchNorm3d(8),
+        nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool3d(1),
+        nn.Flatten(),
+        nn.Linear(8, classes),
     )
     return settle(net, torch.randn(8, 3, 8, 16, 16))
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import networks
 import pytest
 import torch
+from torch import Tensor
+
+import networks
 from seewhy import targets
 from seewhy.errors import BadInput, DoesNotFit, UnknownName
 from seewhy.execution import Execution
 from seewhy.models.model import Model
 from seewhy.question import Question, ask
-from seewhy.targets import Class, Combination, Custom, Output, Similarity, Top, contrast
-from torch import Tensor
+from seewhy.targets import Class, Combination, Custom, Output, Similarity, contrast
 
 LABELS = ["tabby, tabby cat", "tiger cat", "Egyptian_cat", "lynx", "snow leopard"]
 X = networks.batch((3, 16, 16), n=3)
@@ -50,7 +51,10 @@ CASES: dict[str, tuple[object, Callable[[Tensor], Tensor]]] = {
     "negative": (-Class(0), lambda z: -z[:, 0]),
     "output": (Output(2), lambda z: z[:, 2]),
     "function": (lambda z: z.square().sum(1), lambda z: z.square().sum(1)),
-    "one each": ([0, "lynx", Custom(lambda z: z[:, 2] * 3)], lambda z: torch.stack([z[0, 0], z[1, 3], z[2, 2] * 3])),
+    "one each": (
+        [0, "lynx", Custom(lambda z: z[:, 2] * 3)],
+        lambda z: torch.stack([z[0, 0], z[1, 3], z[2, 2] * 3]),
+    ),
     "cosine": (Similarity(torch.ones(5)), lambda z: torch.cosine_similarity(z, torch.ones(1, 5), dim=1)),
     "own embedding": (Similarity(), lambda z: z.norm(dim=1)),
 }
@@ -70,13 +74,19 @@ def test_scores(model: Model, case: str) -> None:
 def test_the_method_chooses_the_score_that_the_target_leaves_open(model: Model) -> None:
     assert question(model, 2, "logit").target.descriptions[0]["score"] == "logit"
     assert question(model, 2, "probability").target.descriptions[0] == {
-        "label": "Egyptian_cat", "index": 2, "score": "probability"}
+        "label": "Egyptian_cat",
+        "index": 2,
+        "score": "probability",
+    }
     assert question(model, Class(2, "logit"), "probability").target.descriptions[0]["score"] == "logit"
 
 
 def test_descriptions_read_like_the_question(model: Model) -> None:
     assert question(model, "lynx vs tiger cat").target.descriptions[0]["label"] == "lynx - tiger cat"
-    assert question(model, 0.5 * Class("lynx") + Class(1)).target.descriptions[0]["label"] == "0.5 x lynx + tiger cat"
+    assert (
+        question(model, 0.5 * Class("lynx") + Class(1)).target.descriptions[0]["label"]
+        == "0.5 x lynx + tiger cat"
+    )
 
 
 def test_layers_of_combined_targets_are_collected() -> None:
@@ -95,7 +105,7 @@ def test_neuron_is_the_channel_of_a_layer(model: Model) -> None:
 @pytest.mark.parametrize(
     ("target", "error", "message"),
     [
-        ("tabi", UnknownName, "Did you mean 'tabby, tabby cat'"),
+        ("tabi", UnknownName, "Did you mean 'tabby'"),
         ("linx", UnknownName, "lynx"),
         (5, BadInput, "classes 0 to 4"),
         (-1, BadInput, "classes 0 to 4"),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from seewhy.models.loading import load
     from seewhy.models.model import Model
     from seewhy.models.preprocessing import Preprocessing
-    from seewhy.verbs import evaluate, explain, list_methods, list_metrics, open  # noqa: A004
+    from seewhy.verbs import evaluate, explain, list_methods, list_metrics, open
 
 __version__ = "0.1.0"
 
@@ -37,8 +37,20 @@ _HOMES = {
 _ROOMS = ("methods", "metrics", "targets")
 
 __all__ = [
-    "Attribution", "Execution", "Model", "Preprocessing", "SeeWhyError", "evaluate", "explain", "list_methods",
-    "list_metrics", "load", "methods", "metrics", "open", "targets",
+    "Attribution",
+    "Execution",
+    "Model",
+    "Preprocessing",
+    "SeeWhyError",
+    "evaluate",
+    "explain",
+    "list_methods",
+    "list_metrics",
+    "load",
+    "methods",
+    "metrics",
+    "open",
+    "targets",
 ]
 
 

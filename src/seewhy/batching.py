@@ -25,8 +25,9 @@ def in_batches(
 ) -> Iterator[T]:
     """Yield `work(start, stop)` over consecutive ranges of `0 .. count`.
 
-    The range is at most the execution's batch size long; when memory runs out it is halved and the same range tried again,
-    so no work is lost or done twice. Progress is reported, and cancelling honoured, after every range.
+    The range is at most the execution's batch size long; when memory runs out it is halved and the same
+    range tried again, so no work is lost or done twice. Progress is reported, and cancelling honoured,
+    after every range.
 
     Raises
     ------
@@ -53,6 +54,10 @@ def in_batches(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an exception of torch means that memory ran out (CPU allocators raise plain RuntimeErrors)."""
+    """Tell whether an exception means that memory ran out (torch on CPUs raises plain RuntimeErrors)."""
     text = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
+    return (
+        isinstance(error, torch.OutOfMemoryError)
+        or "out of memory" in text
+        or "can't allocate memory" in text
+    )

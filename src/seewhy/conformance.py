@@ -4,8 +4,8 @@
     for check in CHECKS.values():
         check(MyMethod(), network, inputs)
 
-Each check takes a method, a `torch.nn.Module` and a normalised `(n, c, *size)` batch of at least two samples, and raises
-`AssertionError` with the reason.
+Each check takes a method, a `torch.nn.Module` and a normalised `(n, c, *size)` batch of at least two
+samples, and raises `AssertionError` with the reason.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _check(function: Check) -> Check:
 
 @_check
 def smoke(method: Method, module: nn.Module, x: Tensor) -> None:
-    """One float32 map a sample at input resolution, on the CPU, finite and not constant; provenance is JSON."""
+    """One float32 map a sample at input resolution, on the CPU, finite, not constant; provenance is JSON."""
     import json
 
     result = method(module, x, 1)
@@ -105,8 +105,11 @@ def save_and_open(method: Method, module: nn.Module, x: Tensor) -> None:
 
 @_check
 def leaves_no_trace(method: Method, module: nn.Module, x: Tensor) -> None:
-    """Hooks, modes, flags, gradients, weights, random states, types and devices are as before: after success, an exception
-    inside the model at any stage, and an interruption."""  # noqa: D205
+    """Nothing is changed: hooks, modes, flags, gradients, weights, random states, types, devices.
+
+    Tested after success, and after an exception or an interruption inside the model in its first, second or
+    third pass.
+    """
     for p in module.parameters():
         p.requires_grad_(True)
     next(iter(module.children())).train()  # a mixed state must come back mixed
@@ -116,7 +119,7 @@ def leaves_no_trace(method: Method, module: nn.Module, x: Tensor) -> None:
     last = list(module.modules())[-1]
     for error in (RuntimeError("planted"), KeyboardInterrupt()):
         for calls in (0, 1, 2):
-            with _failing(last, error, after=calls):
+            with _Failing(last, error, after=calls):
                 inside = state_of(module)
                 try:
                     method(module, x, 1)
@@ -130,20 +133,24 @@ def leaves_no_trace(method: Method, module: nn.Module, x: Tensor) -> None:
 def state_of(module: nn.Module) -> dict[str, Any]:
     """Return everything about a network, and the random generators, that an explanation must not change."""
     return {
-        "hooks": [(name, sorted((k, len(v)) for k, v in vars(m).items() if k.endswith("hooks") and v))
-                  for name, m in module.named_modules()],
+        "hooks": [
+            (name, sorted((k, len(v)) for k, v in vars(m).items() if k.endswith("hooks") and v))
+            for name, m in module.named_modules()
+        ],
         "attributes": [(name, sorted(vars(m))) for name, m in module.named_modules()],
         "modules": [(name, id(m)) for name, m in module.named_modules()],
         "modes": [m.training for m in module.modules()],
-        "parameters": [(n, p.requires_grad, p.grad is None, p.dtype, str(p.device), p.stride(), _bytes(p))
-                       for n, p in module.named_parameters()],
+        "parameters": [
+            (n, p.requires_grad, p.grad is None, p.dtype, str(p.device), p.stride(), _bytes(p))
+            for n, p in module.named_parameters()
+        ],
         "buffers": [(n, b.dtype, str(b.device), _bytes(b)) for n, b in module.named_buffers()],
-        "random": (_bytes(torch.get_rng_state()), random.getstate(), np.random.get_state()[1].tobytes()),  # noqa: NPY002
+        "random": (_bytes(torch.get_rng_state()), random.getstate(), repr(np.random.get_state(legacy=True))),  # noqa: NPY002
         "grad enabled": torch.is_grad_enabled(),
     }
 
 
-class _failing:
+class _Failing:
     """Let a module raise after some calls, without hooks."""
 
     def __init__(self, module: nn.Module, error: BaseException, after: int) -> None:
@@ -173,5 +180,3 @@ def _bytes(t: Tensor) -> bytes:
 def _close(a: Tensor, b: Tensor, names: str) -> None:
     gap, scale = float((a - b).abs().max()), max(float(a.abs().max()), 1e-12)
     assert gap <= 1e-5 * max(scale, 1.0), f"{names} differ by {gap:.2e} (largest value {scale:.2e})"
-
-

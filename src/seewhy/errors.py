@@ -33,8 +33,13 @@ class BadInput(SeeWhyError, ValueError):
 
     def __init__(self, asked: str, found: str, do: str = "") -> None:
         self.asked, self.found, self.do = asked, found, do
-        super().__init__(" ".join(f"{part.rstrip('.?')}{part[-1] if part[-1] in '?' else '.'}"
-                                  for part in (asked, found, do) if part))
+        super().__init__(
+            " ".join(
+                f"{part.rstrip('.?')}{part[-1] if part[-1] in '?' else '.'}"
+                for part in (asked, found, do)
+                if part
+            )
+        )
 
 
 class UnknownName(BadInput):
@@ -43,8 +48,11 @@ class UnknownName(BadInput):
     def __init__(self, kind: str, name: str, known: Iterable[str], do: str = "") -> None:
         known = list(known)
         self.kind, self.name, self.suggestions = kind, name, nearest(name, known)
-        super().__init__(f"Asked for the {kind} {name!r}", f"There is no such {kind}",
-                         do or did_you_mean(self.suggestions) or listing(known))
+        super().__init__(
+            f"Asked for the {kind} {name!r}",
+            f"There is no such {kind}",
+            do or did_you_mean(self.suggestions) or listing(known),
+        )
 
 
 class UnreadableInput(BadInput):

@@ -49,10 +49,15 @@ class Execution:
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
-            raise BadInput("Asked for a batch size", f"Found {self.batch_size}", "Give a whole number of at least 1")
+            raise BadInput(
+                "Asked for a batch size", f"Found {self.batch_size}", "Give a whole number of at least 1"
+            )
         if self.precision not in PRECISIONS:
-            raise BadInput(f"Asked for the precision {self.precision!r}", "There is no such precision",
-                           f"Choose one of {', '.join(PRECISIONS)}")
+            raise BadInput(
+                f"Asked for the precision {self.precision!r}",
+                "There is no such precision",
+                f"Choose one of {', '.join(PRECISIONS)}",
+            )
 
     def step(self, done: int, total: int, what: str) -> None:
         """Report progress, then stop with `Cancelled` where the caller wishes it."""

@@ -24,8 +24,11 @@ def writable_folder(path: str | Path) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise BadInput(f"Asked to write into {folder}", f"It cannot be written: {error.strerror or error}",
-                       "Choose another folder") from error
+        raise BadInput(
+            f"Asked to write into {folder}",
+            f"It cannot be written: {error.strerror or error}",
+            "Choose another folder",
+        ) from error
     return folder
 
 

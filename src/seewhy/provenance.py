@@ -32,8 +32,9 @@ def of_inputs(model: Model, batch: Inputs, question: Question) -> list[Json]:
     predictions = model.predictions(question.output)
     return [
         {"path": name, "predictions": [vars(p) for p in top], "target": target, "score": score}
-        for name, top, target, score in zip(batch.names, predictions, question.target.descriptions,
-                                            question.clean.tolist(), strict=True)
+        for name, top, target, score in zip(
+            batch.names, predictions, question.target.descriptions, question.clean.tolist(), strict=True
+        )
     ]
 
 

@@ -1,4 +1,4 @@
-"""A question: these inputs, this model, for this score, under these options. Methods and metrics read nothing else."""
+"""A question: these inputs, this model, for this score, these options: all that methods read."""
 
 from __future__ import annotations
 
@@ -56,7 +56,10 @@ class Question:
         return self.model.answer(x, wanted, differentiable=differentiable)
 
     def differentiable_answer(self, start: int, stop: int, layers: Sequence[str]) -> Answer:
-        """Return the answer on samples `start .. stop` with `layers` to differentiate by: the kept first pass if it serves."""
+        """Return the answer on samples `start .. stop` with `layers` to differentiate by.
+
+        The kept first pass, if it serves.
+        """
         kept = self.first
         if kept is not None and stop - start == len(self.x) and set(layers) <= set(kept.activations):
             return kept
@@ -76,7 +79,7 @@ class Question:
         return self.target(self.answer(x), rows)
 
     def gradient(self, scores: Scores, wrt: Tensor) -> Tensor:
-        """Return the gradient of `scores.sum()` with respect to one tensor; no weight gradients, nothing left behind.
+        """Return the gradient of `scores.sum()` with respect to one tensor, and of nothing else.
 
         Raises
         ------
@@ -87,9 +90,11 @@ class Question:
         if scores.requires_grad:
             (found,) = torch.autograd.grad(scores.sum(), wrt, allow_unused=True)
         if found is None:
-            raise DoesNotFit(f"Asked for gradients of {self.model.name}",
-                             "The score does not depend on them in a differentiable way",
-                             "Choose a method that needs no gradient (occlusion, rise), or another target")
+            raise DoesNotFit(
+                f"Asked for gradients of {self.model.name}",
+                "The score does not depend on them in a differentiable way",
+                "Choose a method that needs no gradient (occlusion, rise), or another target",
+            )
         self.passes.backward += len(wrt)
         return found
 
@@ -99,7 +104,7 @@ class Question:
         return torch.arange(len(self.x), device=self.x.device)
 
     def generator(self, *key: int) -> torch.Generator:
-        """Return a CPU generator seeded by the run's seed and `key`; the same key gives the same numbers anywhere."""
+        """Return a CPU generator seeded by the run's seed and `key`: the same numbers on every device."""
         mixed = self.execution.seed & 0xFFFFFFFF
         for k in key:
             mixed = (mixed * 6364136223846793005 + 1442695040888963407 + k) % (1 << 63)
@@ -123,8 +128,8 @@ def ask(
     prefers
         Score of a class where the target leaves it open.
     layers
-        Layers with respect to whose outputs the caller will differentiate: where all inputs fit in one batch, this first
-        pass is kept for it, so that it costs no second one.
+        Layers with respect to whose outputs the caller will differentiate: where all inputs fit in one
+        batch, this first pass is kept for it, so that it costs no second one.
 
     Raises
     ------
@@ -144,11 +149,20 @@ def ask(
     answers = list(in_batches(len(x), replace(execution, progress=None), run, "first pass"))
     output = torch.cat([a.output.detach() for a in answers])
     if not bool(output.isfinite().all()):
-        raise NotFinite(f"Asked {model.name} for its answer", "It holds NaN or infinity",
-                        "Check the input's normalisation and the model's precision")
+        raise NotFinite(
+            f"Asked {model.name} for its answer",
+            "It holds NaN or infinity",
+            "Check the input's normalisation and the model's precision",
+        )
     bound = targets.bind(target, model, replace(answers[0], output=output), prefers)
     starts = [sum(len(a.output) for a in answers[:i]) for i in range(len(answers))]
     with torch.no_grad():
-        clean = torch.cat([bound(a, torch.arange(s, s + len(a.output), device=x.device))
-                           for s, a in zip(starts, answers, strict=True)])
-    return Question(model, x, bound, clean, output, execution, answers[0] if keep else None, Passes(forward=len(x)))
+        clean = torch.cat(
+            [
+                bound(a, torch.arange(s, s + len(a.output), device=x.device))
+                for s, a in zip(starts, answers, strict=True)
+            ]
+        )
+    return Question(
+        model, x, bound, clean, output, execution, answers[0] if keep else None, Passes(forward=len(x))
+    )

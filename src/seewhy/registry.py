@@ -34,7 +34,9 @@ class Registry(Generic[T]):
         name: str = cls.name  # type: ignore[attr-defined]
         existing = self._entries.get(name)
         if existing is not None and existing.__qualname__ != cls.__qualname__:
-            raise ValueError(f"Two {self.kind}s are named {name!r}: {existing.__qualname__}, {cls.__qualname__}")
+            raise ValueError(
+                f"Two {self.kind}s are named {name!r}: {existing.__qualname__}, {cls.__qualname__}"
+            )
         self._entries[name] = cls
         return cls
 

@@ -9,7 +9,7 @@ from torch.nn.functional import interpolate
 
 
 def resize(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Return `(n, *cells)` maps at `size`, bilinear (trilinear for clips), `align_corners=False`, edges replicated.
+    """Return `(n, *cells)` maps at `size`: bilinear (trilinear for clips), half-pixel centres.
 
     The same `size` returns the maps untouched.
     """

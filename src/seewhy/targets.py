@@ -1,8 +1,9 @@
 """For which score: from a model's answer to one number a sample.
 
 A `Target` says what is asked ("tabby", "A rather than B", "like this embedding"). Binding it to the model's
-answer on the clean inputs settles what was open (the top class, say) and gives a `BoundTarget`: a function from the
-answers of any batch, and the sample each of its rows belongs to, to scores. Targets add, subtract and scale.
+answer on the clean inputs settles what was open (the top class, say) and gives a `BoundTarget`: a function
+from the answers of any batch, and the sample each of its rows belongs to, to scores. Targets add, subtract
+and scale.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class BoundTarget:
     function
         From an answer and, for each of its rows, the index of the sample it belongs to, to `(n,)` scores.
     descriptions
-        One JSON object a sample: at least `label`; `index` and `score` ("logit", "probability" ...) for classes.
+        One JSON object a sample: at least `label`; `index` and `score` ("logit", "probability" ...) for
+        classes.
     layers
         Layers that the function reads in `Answer.activations`.
     """
@@ -57,7 +59,7 @@ class Target(ABC):
 
     @abstractmethod
     def bind(self, model: Model, answer: Answer, default: ScoreKind) -> BoundTarget:
-        """Settle what is open with the answer on the clean inputs; `default` is the score kind the method prefers."""
+        """Settle what is open by the answer on the clean inputs; `default` is the method's score kind."""
 
     def __add__(self, other: Target) -> Target:
         return Combination((self, other), (1.0, 1.0))
@@ -86,7 +88,8 @@ class Class(Target):
     which
         Index or label.
     score
-        "logit", "probability" or "log_probability"; None leaves it to the method (gradients: logit, masks: probability).
+        "logit", "probability" or "log_probability"; None leaves it to the method (gradients: logit, masks:
+        probability).
     """
 
     which: int | str
@@ -97,7 +100,11 @@ class Class(Target):
         index = find_class(self.which, model.labels) if isinstance(self.which, str) else self.which
         classes = _class_count(model, answer)
         if not 0 <= index < classes:
-            raise BadInput(f"Asked for class {index}", f"{model.name} has classes 0 to {classes - 1}", "Choose one of them")
+            raise BadInput(
+                f"Asked for class {index}",
+                f"{model.name} has classes 0 to {classes - 1}",
+                "Choose one of them",
+            )
         return _bound_classes(model, [index] * len(answer.output), self.score or default)
 
 
@@ -112,8 +119,11 @@ class Top(Target):
         """See `Target.bind`."""
         classes = _class_count(model, answer)
         if not 1 <= self.rank <= classes:
-            raise BadInput(f"Asked for the class of rank {self.rank}", f"{model.name} has {classes} classes",
-                           "Ranks begin at 1")
+            raise BadInput(
+                f"Asked for the class of rank {self.rank}",
+                f"{model.name} has {classes} classes",
+                "Ranks begin at 1",
+            )
         order = answer.output.detach().argsort(dim=1, descending=True, stable=True)
         return _bound_classes(model, order[:, self.rank - 1].tolist(), self.score or default)
 
@@ -133,11 +143,15 @@ class Output(Target):
         """See `Target.bind`."""
         width = answer.output.flatten(1).shape[1] if answer.output.ndim > 1 else 1
         if not 0 <= self.index < width:
-            raise BadInput(f"Asked for output {self.index}", f"{model.name} puts out {width} numbers a sample",
-                           "Indices begin at 0")
+            raise BadInput(
+                f"Asked for output {self.index}",
+                f"{model.name} puts out {width} numbers a sample",
+                "Indices begin at 0",
+            )
         label = {"label": f"output {self.index}", "index": self.index, "score": "output"}
-        return BoundTarget(lambda a, rows: a.output.reshape(len(rows), -1)[:, self.index],
-                           (label,) * len(answer.output))
+        return BoundTarget(
+            lambda a, rows: a.output.reshape(len(rows), -1)[:, self.index], (label,) * len(answer.output)
+        )
 
 
 @dataclass(frozen=True)
@@ -170,15 +184,25 @@ class Neuron(Target):
         grid = None if activation.ndim == 2 else grid_of(model, self.layer, answer.input_shape)
         channels = (activation if grid is None else grid.read(activation)).shape[1]
         if not 0 <= self.channel < channels:
-            raise BadInput(f"Asked for channel {self.channel} of {self.layer!r}", f"It has {channels}", "Indices begin at 0")
+            raise BadInput(
+                f"Asked for channel {self.channel} of {self.layer!r}",
+                f"It has {channels}",
+                "Indices begin at 0",
+            )
+
+        place_in: tuple[slice | int, ...] | None = None if self.cell is None else (slice(None), *self.cell)
 
         def score(a: Answer, rows: Rows) -> Scores:
             values = a.activations[self.layer] if grid is None else grid.read(a.activations[self.layer])
             channel = values[:, self.channel]
-            return channel.reshape(len(rows), -1).mean(1) if self.cell is None else channel[(slice(None), *self.cell)]
+            return channel.reshape(len(rows), -1).mean(1) if place_in is None else channel[place_in]
 
         place = "" if self.cell is None else f" at {self.cell}"
-        label = {"label": f"{self.layer} channel {self.channel}{place}", "index": self.channel, "score": "activation"}
+        label = {
+            "label": f"{self.layer} channel {self.channel}{place}",
+            "index": self.channel,
+            "score": "activation",
+        }
         return BoundTarget(score, (label,) * len(answer.output), self.layers)
 
 
@@ -189,8 +213,9 @@ class Similarity(Target):
     Parameters
     ----------
     to
-        `(width,)` or `(n, width)`, one a sample; None: each sample's own embedding on the clean input, so that the
-        map shows what the embedding is made of (ours; with "dot", since a cosine with oneself has no gradient).
+        `(width,)` or `(n, width)`, one a sample; None: each sample's own embedding on the clean input, so
+        that the map shows what the embedding is made of (ours; with "dot", since a cosine with oneself has
+        no gradient).
     measure
         "cosine" in [-1, 1], or "dot": the product with the unit vector along `to`.
     """
@@ -203,8 +228,11 @@ class Similarity(Target):
         own = answer.output.detach().flatten(1)
         to = own if self.to is None else torch.atleast_2d(self.to).to(own).expand(len(own), -1)
         if to.shape[1] != own.shape[1]:
-            raise BadInput(f"Asked for the similarity to an embedding of width {to.shape[1]}",
-                           f"{model.name} gives embeddings of width {own.shape[1]}", "Give one of that width")
+            raise BadInput(
+                f"Asked for the similarity to an embedding of width {to.shape[1]}",
+                f"{model.name} gives embeddings of width {own.shape[1]}",
+                "Give one of that width",
+            )
         measure = self.measure or ("dot" if self.to is None else "cosine")
 
         def score(a: Answer, rows: Rows) -> Scores:
@@ -214,7 +242,9 @@ class Similarity(Target):
             return (mine * normalize(wanted, dim=1)).sum(1)
 
         label = "its own embedding" if self.to is None else "the given embedding"
-        return BoundTarget(score, ({"label": f"similarity to {label}", "index": None, "score": measure},) * len(own))
+        return BoundTarget(
+            score, ({"label": f"similarity to {label}", "index": None, "score": measure},) * len(own)
+        )
 
 
 @dataclass(frozen=True)
@@ -230,8 +260,11 @@ class Custom(Target):
             scores = self.function(a.raw)
             if not isinstance(scores, Tensor) or scores.shape != (len(rows),):
                 shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-                raise BadInput("Asked for the score of a target function", f"It returned {shape}",
-                               f"Return one number a sample: shape ({len(rows)},)")
+                raise BadInput(
+                    "Asked for the score of a target function",
+                    f"It returned {shape}",
+                    f"Return one number a sample: shape ({len(rows)},)",
+                )
             return scores
 
         label = getattr(self.function, "__name__", type(self.function).__name__)
@@ -258,10 +291,16 @@ class Combination(Target):
             return cast(Scores, sum(w * part(a, rows) for w, part in zip(self.weights, parts, strict=True)))
 
         labels = tuple(
-            {"label": " ".join(_term(w, p.descriptions[i]["label"], first=j == 0)
-                               for j, (w, p) in enumerate(zip(self.weights, parts, strict=True))),
-             "index": None, "score": "combination", "parts": [p.descriptions[i] for p in parts],
-             "weights": list(self.weights)}
+            {
+                "label": " ".join(
+                    _term(w, p.descriptions[i]["label"], first=j == 0)
+                    for j, (w, p) in enumerate(zip(self.weights, parts, strict=True))
+                ),
+                "index": None,
+                "score": "combination",
+                "parts": [p.descriptions[i] for p in parts],
+                "weights": list(self.weights),
+            }
             for i in range(len(answer.output))
         )
         return BoundTarget(score, labels, tuple(layer for p in parts for layer in p.layers))
@@ -270,8 +309,9 @@ class Combination(Target):
 def as_target(target: TargetLike, model: Model, answer: Answer) -> Target:
     """Return the `Target` that a user's short form means.
 
-    None is the model's own answer (top class; for encoders the similarity to the sample's own embedding; for
-    regression the first output), an int or label a class, "A vs B" a contrast, "top 2" a rank, a function `Custom`.
+    None is the model's own answer (top class; for encoders the similarity to the sample's own embedding;
+    for regression the first output), an int or label a class, "A vs B" a contrast, "top 2" a rank, a
+    function `Custom`.
     """
     match target:
         case Target():
@@ -292,7 +332,9 @@ def as_target(target: TargetLike, model: Model, answer: Answer) -> Target:
             return _parse(target, model)
         case _ if callable(target):
             return Custom(target)
-    raise BadInput("Asked for a target", f"Found {type(target).__name__}", "Give a class index, a label or a Target")
+    raise BadInput(
+        "Asked for a target", f"Found {type(target).__name__}", "Give a class index, a label or a Target"
+    )
 
 
 def layers_of(target: TargetLike | Sequence[TargetLike]) -> tuple[str, ...]:
@@ -301,22 +343,31 @@ def layers_of(target: TargetLike | Sequence[TargetLike]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(layer for t in each if isinstance(t, Target) for layer in t.layers))
 
 
-def bind(target: TargetLike | Sequence[TargetLike], model: Model, answer: Answer, default: ScoreKind) -> BoundTarget:
+def bind(
+    target: TargetLike | Sequence[TargetLike], model: Model, answer: Answer, default: ScoreKind
+) -> BoundTarget:
     """Bind one target for all samples, or a sequence of one target a sample."""
     if not isinstance(target, Sequence) or isinstance(target, str):
         return as_target(target, model, answer).bind(model, answer, default)
     n = len(answer.output)
     if len(target) != n:
-        raise BadInput(f"Asked for {len(target)} targets", f"There are {n} samples", "Give one target for all, or one each")
+        raise BadInput(
+            f"Asked for {len(target)} targets",
+            f"There are {n} samples",
+            "Give one target for all, or one each",
+        )
     each = [as_target(t, model, answer).bind(model, answer, default) for t in target]
 
     def score(a: Answer, rows: Rows) -> Scores:
-        # Every distinct target reads the whole batch; each row then takes the score of its own sample's target.
+        # Every target reads the whole batch; each row then takes the score of its own sample's target.
         table = torch.stack([each[i](a, rows) for i in range(n)])
         return table.gather(0, rows.to(table.device)[None])[0]
 
-    return BoundTarget(score, tuple(b.descriptions[i] for i, b in enumerate(each)),
-                       tuple(dict.fromkeys(layer for b in each for layer in b.layers)))
+    return BoundTarget(
+        score,
+        tuple(b.descriptions[i] for i, b in enumerate(each)),
+        tuple(dict.fromkeys(layer for b in each for layer in b.layers)),
+    )
 
 
 def _parse(text: str, model: Model) -> Target:
@@ -347,10 +398,11 @@ def _bound_classes(model: Model, indices: list[int], kind: ScoreKind) -> BoundTa
 
 def _class_count(model: Model, answer: Answer) -> int:
     output = answer.output
+    found = "an embedding" if output.ndim == 2 else f"shape {tuple(output.shape)}"
     if output.ndim != 2 or model.kind(output) == "embedding":
         raise DoesNotFit(
             "Asked for the score of a class",
-            f"{model.name} answers with {'an embedding' if output.ndim == 2 else f'shape {tuple(output.shape)}'}, not classes",
+            f"{model.name} answers with {found}, not classes",
             "Use seewhy.targets.Similarity(embedding), Output(index) or a function of the output",
         )
     return output.shape[1]

@@ -34,15 +34,16 @@ def explain(
     model
         A `Model`, a bare network, or a spec string for `seewhy.load`.
     inputs
-        A path, PIL image or normalised tensor `(n, c, h, w)` / `(n, c, t, h, w)`, or a list of paths and images.
+        A path, PIL image or normalised tensor `(n, c, h, w)` / `(n, c, t, h, w)`, or a list of paths and
+        images.
     method
         A name from `list_methods()`, or a method with its parameters.
     target
-        A class index, label, `"A vs B"`, `Target`, function of the raw output; None is the model's own answer. A
-        sequence holds one a sample.
+        A class index, label, `"A vs B"`, `Target`, function of the raw output; None is the model's own
+        answer. A sequence holds one a sample.
     **options
-        Fields of `Execution` (seed, batch_size, precision, device, progress ...) and, when `method` is a name, the
-        method's parameters.
+        Fields of `Execution` (seed, batch_size, precision, device, progress ...) and, when `method` is a
+        name, the method's parameters.
 
     Returns
     -------
@@ -70,8 +71,11 @@ def as_method(method: Method | type[Method] | str, **parameters: Any) -> Method:
     """Return the method that a name, class or instance means."""
     if isinstance(method, Method):
         if parameters:
-            raise BadInput(f"Asked for {method.name} with {', '.join(parameters)}", "The method has its parameters already",
-                           "Give them where the method is made")
+            raise BadInput(
+                f"Asked for {method.name} with {', '.join(parameters)}",
+                "The method has its parameters already",
+                "Give them where the method is made",
+            )
         return method
     cls = METHODS[method] if isinstance(method, str) else method
     return cls.make(**parameters)
@@ -114,10 +118,12 @@ def list_methods(model: Model | nn.Module | str | None = None) -> list[Fit]:
     for cls in METHODS:
         method = cls()
         reason = method.unfit(known) if known is not None else ""
-        table.append(Fit(cls.name, cls.title, not reason, reason, tuple(sorted(cls.needs)), method.cost(size)))
+        table.append(
+            Fit(cls.name, cls.title, not reason, reason, tuple(sorted(cls.needs)), method.cost(size))
+        )
     return table
 
 
-def open(path: str | Path) -> Attribution:  # noqa: A001 - the contract's name
+def open(path: str | Path) -> Attribution:
     """Read an attribution that `Attribution.save` wrote."""
     return Attribution.open(path)

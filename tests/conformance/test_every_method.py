@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import networks
 import pytest
+
+import networks
 from seewhy.conformance import CHECKS
 from seewhy.methods import METHODS
 

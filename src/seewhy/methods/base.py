@@ -71,8 +71,8 @@ class Estimate:
 class Method(ABC):
     """Hyper-parameters of one way to explain, callable on a model, inputs and a target.
 
-    Subclasses are frozen dataclasses, final, registered with `@METHODS.register`; the module's docstring is the
-    method's page. They declare the facts below and write `estimate`.
+    Subclasses are frozen dataclasses, final, registered with `@METHODS.register`; the module's docstring is
+    the method's page. They declare the facts below and write `estimate`.
     """
 
     name: ClassVar[str]
@@ -96,7 +96,10 @@ class Method(ABC):
 
     @abstractmethod
     def cost(self, size: Size) -> Cost:
-        """Passes for one sample of `size`, `(height, width)` or `(frames, height, width)`; -1 where it depends on the model."""
+        """Passes for one sample of `size`, `(height, width)` or `(frames, height, width)`.
+
+        -1 where it depends on the model.
+        """
 
     @abstractmethod
     def estimate(self, question: Question) -> Iterator[Estimate]:
@@ -130,8 +133,8 @@ class Method(ABC):
         inputs
             Paths, PIL images, a normalised `(n, c, *size)` tensor, or `Inputs`.
         target
-            A class index, label, `Target`, function of the raw output, or a sequence of one each; None is the model's
-            own answer.
+            A class index, label, `Target`, function of the raw output, or a sequence of one each; None is
+            the model's own answer.
         execution
             Options of the run.
 
@@ -147,10 +150,7 @@ class Method(ABC):
         BadInput
             For inputs or targets that do not go with the model.
         """
-        final = None
-        for final in self.stream(model, inputs, target, execution):
-            pass
-        assert final is not None, f"{self.name} yielded no estimate"
+        *_, final = self.stream(model, inputs, target, execution)
         return final
 
     def stream(
@@ -164,8 +164,11 @@ class Method(ABC):
         model = model if isinstance(model, Model) else Model(model)
         execution = execution or Execution()
         if reason := self.unfit(model):
-            raise DoesNotFit(f"Asked {self.title} to explain {model.name}", f"It does not fit: {reason}",
-                             "`seewhy methods --model SPEC` lists those that do")
+            raise DoesNotFit(
+                f"Asked {self.title} to explain {model.name}",
+                f"It does not fit: {reason}",
+                "`seewhy methods --model SPEC` lists those that do",
+            )
         batch = model.prepare(inputs)
         started = time.perf_counter()
         with model.untouched(execution.device):
@@ -182,14 +185,28 @@ class Method(ABC):
                 estimate = next(estimates, None)
             if estimate is None:
                 return
-            passes = {"forward": question.passes.forward // len(batch), "backward": question.passes.backward // len(batch)}
+            passes = {
+                "forward": question.passes.forward // len(batch),
+                "backward": question.passes.backward // len(batch),
+            }
             native = estimate.native.detach().float().cpu()
             values = resize(native, batch.tensor.shape[2:]) if estimate.values is None else estimate.values
             yield Attribution(
-                values.detach().float().cpu(), native, pixels,
-                {**notes, "method": self.name, "parameters": self.parameters(), "signed": self.signed,
-                 "native": self.native, **(estimate.notes or {}), "steps": {"done": estimate.done, "total": estimate.total},
-                 "passes": passes, "seconds": time.perf_counter() - started, "execution": provenance.of_run(execution)},
+                values.detach().float().cpu(),
+                native,
+                pixels,
+                {
+                    **notes,
+                    "method": self.name,
+                    "parameters": self.parameters(),
+                    "signed": self.signed,
+                    "native": self.native,
+                    **(estimate.notes or {}),
+                    "steps": {"done": estimate.done, "total": estimate.total},
+                    "passes": passes,
+                    "seconds": time.perf_counter() - started,
+                    "execution": provenance.of_run(execution),
+                },
             )
 
     def parameters(self) -> Json:
@@ -230,6 +247,6 @@ def require(condition: bool, asked: str, found: object, do: str) -> None:
         raise BadInput(asked, f"Found {found}", do)
 
 
-def spatial_sum(maps: Tensor) -> Tensor:
+def channel_sum(maps: Tensor) -> Tensor:
     """Return `(n, *size)`: `(n, c, *size)` summed over channels, in float32."""
     return torch.sum(maps.float(), 1)

@@ -44,7 +44,8 @@ class Labels(Sequence[str]):
         """
         found = self._index.get(_fold(text))
         if found is None:
-            raise UnknownName("label", text, self.names)
+            synonyms = (part.strip() for name in self.names for part in name.split(","))
+            raise UnknownName("label", text, dict.fromkeys(synonyms))
         return found
 
 

@@ -1,20 +1,22 @@
 """Grad-CAM.
 
-The channels of a late layer respond to parts of objects, each at its place. Weighing every channel by the mean gradient of the
-score with respect to it, and adding the weighted channels up, shows the places that speak for the class.
+The channels of a late layer respond to parts of objects, each at its place. Weighing every channel by the
+mean gradient of the score with respect to it, and adding the weighted channels up, shows the places that
+speak for the class.
 
 Formula
-    w_k = mean over cells of df/dA_k;  map = relu(sum over k of w_k A_k) on the layer's grid, resized bilinearly.
+    w_k = mean over cells of df/dA_k;  map = relu(sum over k of w_k A_k) on the layer's grid, resized
+    bilinearly.
 Needs
-    gradients, and a layer with a grid: the last stage of a CNN, or the tokens that the last attention still reads in a vision
-    transformer (`seewhy layers` lists those that fit and marks the default).
+    gradients, and a layer with a grid: the last stage of a CNN, or the tokens that the last attention still
+    reads in a vision transformer (`seewhy layers` lists those that fit and marks the default).
 Cost
     one forward pass, and one backward pass from the score to the layer.
 Paper
     Selvaraju et al.: Grad-CAM, 2017, https://arxiv.org/abs/1610.02391.
 Departures
-    none in the formula. The map is neither min-max scaled nor clipped: maps of unsure answers stay small. Class, register and
-    distillation tokens take no part. `relu=False` keeps evidence against the class.
+    none in the formula. The map is neither min-max scaled nor clipped: maps of unsure answers stay small.
+    Class, register and distillation tokens take no part. `relu=False` keeps evidence against the class.
 """
 
 from __future__ import annotations
@@ -52,7 +54,9 @@ class GradCAM(Method):
     native: ClassVar[Native] = "layer grid"
     paper: ClassVar[Paper] = Paper(
         "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization",
-        "Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra", 2017, "https://arxiv.org/abs/1610.02391",
+        "Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra",
+        2017,
+        "https://arxiv.org/abs/1610.02391",
     )
 
     layer: str | None = None
@@ -88,5 +92,11 @@ class GradCAM(Method):
             return cam.relu() if self.relu else cam
 
         maps = torch.cat(list(in_batches(len(question.x), question.execution, run, self.title)))
-        yield Estimate(maps, notes={"layer": layer, "layer_chosen_by": "user" if self.layer else "default",
-                                    "cells": list(grid.cells)})
+        yield Estimate(
+            maps,
+            notes={
+                "layer": layer,
+                "layer_chosen_by": "user" if self.layer else "default",
+                "cells": list(grid.cells),
+            },
+        )

@@ -1,12 +1,13 @@
 """Gradient saliency, input x gradient and SmoothGrad.
 
-The gradient of the score with respect to a pixel says how fast the score would change with it. Averaging it over noisy copies
-of the input (SmoothGrad) removes the fluctuations that single gradients of deep networks show; multiplying it with the
-input turns speed into a first-order contribution.
+The gradient of the score with respect to a pixel says how fast the score would change with it. Averaging it
+over noisy copies of the input (SmoothGrad) removes the fluctuations that single gradients of deep networks
+show; multiplying it with the input turns speed into a first-order contribution.
 
 Formula
-    plain: max over channels of |df/dx|; with `times_input`: sum over channels of x * df/dx. With `samples` = N > 0, df/dx
-    is replaced by its mean over x + e_k, k = 1..N, with e_k normal of deviation `noise` * (max x - min x).
+    plain: max over channels of |df/dx|; with `times_input`: sum over channels of x * df/dx. With `samples`
+    = N > 0, df/dx is replaced by its mean over x + e_k, k = 1..N, with e_k normal of deviation `noise` *
+    (max x - min x).
 Needs
     gradients.
 Cost
@@ -16,8 +17,8 @@ Papers
     Smilkov et al.: SmoothGrad, 2017, https://arxiv.org/abs/1706.03825;
     Shrikumar et al.: Not Just a Black Box, 2016, https://arxiv.org/abs/1605.01713 (input x gradient).
 Departures
-    the N noise patterns are the same for every sample of a batch, so that a batch gives what single calls give. The signed
-    mean is taken first and the channels are reduced afterwards.
+    the N noise patterns are the same for every sample of a batch, so that a batch gives what single calls
+    give. The signed mean is taken first and the channels are reduced afterwards.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import torch
 from torch import Tensor
 
 from seewhy.batching import in_batches
-from seewhy.methods.base import METHODS, Cost, Estimate, Method, Need, Paper, require
+from seewhy.methods.base import METHODS, Cost, Estimate, Method, Need, Paper, require, channel_sum
 from seewhy.question import Question
 from seewhy.types import Maps, Size
 
@@ -47,12 +48,13 @@ class Gradient(Method):
     times_input
         Multiply the gradient with the (normalised) input.
     samples
-        Noisy copies to average over (SmoothGrad), 0 for the gradient of the input itself. The SmoothGrad paper uses 50.
+        Noisy copies to average over (SmoothGrad), 0 for the gradient of the input itself. The SmoothGrad
+        paper uses 50.
     noise
         Standard deviation of the noise as a fraction of each sample's range of values, 0 to 1.
     channels
-        How channels become one value: "max_abs" (the paper's), "l2" or "sum" (signed). None: "sum" with `times_input`, else
-        "max_abs".
+        How channels become one value: "max_abs" (the paper's), "l2" or "sum" (signed). None: "sum" with
+        `times_input`, else "max_abs".
     """
 
     name: ClassVar[str] = "gradient"
@@ -60,7 +62,9 @@ class Gradient(Method):
     needs: ClassVar[frozenset[Need]] = frozenset({"gradient"})
     paper: ClassVar[Paper] = Paper(
         "Deep Inside Convolutional Networks: Visualising Image Classification Models and Saliency Maps",
-        "Simonyan, Vedaldi, Zisserman", 2013, "https://arxiv.org/abs/1312.6034",
+        "Simonyan, Vedaldi, Zisserman",
+        2013,
+        "https://arxiv.org/abs/1312.6034",
     )
 
     times_input: bool = False
@@ -70,9 +74,18 @@ class Gradient(Method):
 
     def __post_init__(self) -> None:
         require(self.samples >= 0, "Asked for a number of SmoothGrad samples", self.samples, "Give 0 or more")
-        require(0 <= self.noise <= 1, "Asked for a noise level", self.noise, "Give a fraction of the range, 0 to 1")
-        require(self.channels in (None, "max_abs", "l2", "sum"), "Asked how to reduce channels", repr(self.channels),
-                "Choose max_abs, l2 or sum")
+        require(
+            0 <= self.noise <= 1,
+            "Asked for a noise level",
+            self.noise,
+            "Give a fraction of the range, 0 to 1",
+        )
+        require(
+            self.channels in (None, "max_abs", "l2", "sum"),
+            "Asked how to reduce channels",
+            repr(self.channels),
+            "Choose max_abs, l2 or sum",
+        )
 
     @property
     def signed(self) -> bool:
@@ -112,8 +125,8 @@ class Gradient(Method):
         yield Estimate(self._reduce(total / draws, x))
 
     def _pattern(self, question: Question, k: int) -> Tensor:
-        shape = question.x.shape[1:]
-        return torch.randn(shape, generator=question.generator(k)).to(question.x)
+        noise: Tensor = torch.randn(question.x.shape[1:], generator=question.generator(k))
+        return noise.to(question.x)
 
     def _reduce(self, gradient: Tensor, x: Tensor) -> Maps:
         if self.times_input:
@@ -122,6 +135,6 @@ class Gradient(Method):
             case "max_abs":
                 return gradient.abs().amax(1)
             case "l2":
-                return gradient.norm(dim=1)
+                return torch.linalg.vector_norm(gradient, dim=1)
             case "sum":
-                return gradient.sum(1)
+                return channel_sum(gradient)

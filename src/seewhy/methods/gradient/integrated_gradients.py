@@ -1,11 +1,13 @@
 """Integrated Gradients.
 
-Walk in a straight line from an input without evidence (the baseline) to the input, and add up, pixel by pixel, the gradient times
-the step. By the fundamental theorem of calculus the map sums to the difference of the two scores (completeness): every bit of
-the score is handed to some pixel. How far the sum is off is measured and kept as `completeness_error`.
+Walk in a straight line from an input without evidence (the baseline) to the input, and add up, pixel by
+pixel, the gradient times the step. By the fundamental theorem of calculus the map sums to the difference of
+the two scores (completeness): every bit of the score is handed to some pixel. How far the sum is off is
+measured and kept as `completeness_error`.
 
 Formula
-    (x - x') * sum over steps of w_k df/dx at x' + a_k (x - x'), summed over channels; nodes a_k and weights w_k of the rule.
+    (x - x') * sum over steps of w_k df/dx at x' + a_k (x - x'), summed over channels; nodes a_k and weights
+    w_k of the rule.
 Needs
     gradients.
 Cost
@@ -13,25 +15,27 @@ Cost
 Paper
     Sundararajan, Taly, Yan: Axiomatic Attribution for Deep Networks, 2017, https://arxiv.org/abs/1703.01365.
 Departures
-    the default rule is Gauss-Legendre with 50 nodes (the paper sums 20 to 300 right-hand rectangles, here "right"). The default
-    baseline is the mean colour, zero in normalised space; the paper's black image is "black".
+    the default rule is Gauss-Legendre with 50 nodes (the paper sums 20 to 300 right-hand rectangles, here
+    "right"). The default baseline is the mean colour, zero in normalised space; the paper's black image is
+    "black".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from seewhy.batching import in_batches
-from seewhy.methods.base import METHODS, Cost, Estimate, Method, Need, Paper, require, spatial_sum
+from seewhy.methods.base import METHODS, Cost, Estimate, Method, Need, Paper, require, channel_sum
 from seewhy.question import Question
 from seewhy.types import Batch, Size
 
+Nodes: TypeAlias = npt.NDArray[np.float64]
 Rule = Literal["gauss_legendre", "midpoint", "trapezoid", "left", "right"]
 Baseline = Literal["mean", "black", "white", "blur", "noise"]
 
@@ -48,14 +52,19 @@ class IntegratedGradients(Method):
     rule
         Quadrature rule.
     baseline
-        Input without evidence: "mean" (the mean colour), "black", "white" (the two need a model with preprocessing), "blur" or "noise".
+        Input without evidence: "mean" (the mean colour), "black", "white" (the two need a model with
+        preprocessing), "blur" or "noise".
     """
 
     name: ClassVar[str] = "integrated_gradients"
     title: ClassVar[str] = "Integrated Gradients"
     needs: ClassVar[frozenset[Need]] = frozenset({"gradient"})
-    paper: ClassVar[Paper] = Paper("Axiomatic Attribution for Deep Networks", "Sundararajan, Taly, Yan", 2017,
-                                   "https://arxiv.org/abs/1703.01365")
+    paper: ClassVar[Paper] = Paper(
+        "Axiomatic Attribution for Deep Networks",
+        "Sundararajan, Taly, Yan",
+        2017,
+        "https://arxiv.org/abs/1703.01365",
+    )
 
     steps: int = 50
     rule: Rule = "gauss_legendre"
@@ -63,9 +72,18 @@ class IntegratedGradients(Method):
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, "Asked for a number of steps", self.steps, "Give at least 1")
-        require(self.rule in RULES, "Asked for a quadrature rule", repr(self.rule), f"Choose one of {', '.join(RULES)}")
-        require(self.rule != "trapezoid" or self.steps >= 2, "Asked for the trapezoid rule", f"{self.steps} step",
-                "Give at least 2")
+        require(
+            self.rule in RULES,
+            "Asked for a quadrature rule",
+            repr(self.rule),
+            f"Choose one of {', '.join(RULES)}",
+        )
+        require(
+            self.rule != "trapezoid" or self.steps >= 2,
+            "Asked for the trapezoid rule",
+            f"{self.steps} step",
+            "Give at least 2",
+        )
 
     @property
     def signed(self) -> bool:
@@ -81,9 +99,16 @@ class IntegratedGradients(Method):
         x, n = question.x, len(question.x)
         start_at = _baseline(question, self.baseline)
         with torch.no_grad():
-            start_score = torch.cat(list(in_batches(
-                n, question.execution,
-                lambda i, j: question.scores(start_at[i:j], question.rows[i:j]), f"{self.title}: baseline")))
+            start_score = torch.cat(
+                list(
+                    in_batches(
+                        n,
+                        question.execution,
+                        lambda i, j: question.scores(start_at[i:j], question.rows[i:j]),
+                        f"{self.title}: baseline",
+                    )
+                )
+            )
         nodes, weights = (torch.from_numpy(v).to(x) for v in RULES[self.rule](self.steps))
         shape = (-1, *[1] * (x.ndim - 1))
         integral = torch.zeros_like(x, dtype=torch.float32)
@@ -99,27 +124,30 @@ class IntegratedGradients(Method):
 
         for _ in in_batches(n * self.steps, question.execution, run, self.title):
             pass
-        maps = spatial_sum(integral * (x - start_at).float())
+        maps = channel_sum(integral * (x - start_at).float())
         rise = question.clean - start_score
         gap = (maps.flatten(1).sum(1) - rise).abs()
-        yield Estimate(maps, notes={
-            "baseline_score": start_score.tolist(),
-            "completeness_error": (gap / rise.abs().clamp_min(1e-12)).tolist(),
-        })
+        yield Estimate(
+            maps,
+            notes={
+                "baseline_score": start_score.tolist(),
+                "completeness_error": (gap / rise.abs().clamp_min(1e-12)).tolist(),
+            },
+        )
 
 
-def _gauss_legendre(n: int) -> tuple[np.ndarray, np.ndarray]:
+def _gauss_legendre(n: int) -> tuple[Nodes, Nodes]:
     nodes, weights = np.polynomial.legendre.leggauss(n)  # on [-1, 1]
     return (nodes + 1) / 2, weights / 2
 
 
-def _trapezoid(n: int) -> tuple[np.ndarray, np.ndarray]:
+def _trapezoid(n: int) -> tuple[Nodes, Nodes]:
     weights = np.full(n, 1 / (n - 1))
     weights[[0, -1]] /= 2
     return np.linspace(0, 1, n), weights
 
 
-RULES = {
+RULES: dict[str, Callable[[int], tuple[Nodes, Nodes]]] = {
     "gauss_legendre": _gauss_legendre,
     "midpoint": lambda n: ((np.arange(n) + 0.5) / n, np.full(n, 1 / n)),
     "trapezoid": _trapezoid,
