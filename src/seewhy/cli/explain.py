@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -151,9 +152,10 @@ def load_model(spec: str, run: RunOptions = DEFAULT_RUN) -> Model:
     """Load a model where the run wants it."""
     from seewhy.models.loading import load
 
-    run.check_device()
-    # Typed at one's own command line, FILE.py:FUNCTION is no more than running that file.
-    return load(spec, allow_code=True, device=run.device)
+    # What a model's own code prints must not mix with the results. Typed at one's own command line, FILE.py:FUNCTION
+    # is no more than running that file.
+    with contextlib.redirect_stdout(sys.stderr):
+        return load(spec, allow_code=True, device=run.device)
 
 
 def written(attribution: Attribution, folder: Path, name: str) -> Json:

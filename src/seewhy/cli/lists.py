@@ -11,6 +11,7 @@ from seewhy.errors import BadInput
 
 if TYPE_CHECKING:
     from seewhy.methods.base import Cost
+    from seewhy.models.model import Model
     from seewhy.types import Json, Size
 
 
@@ -125,7 +126,7 @@ def layers(*, model: ModelSpec = DEFAULT_MODEL, size: str | None = None, as_json
             )
             for layer in found
         ],
-        title=f"{network.name}, input {_times(shape)}",
+        title=f"{network.name}, input {_times(shape)}; default: {default or 'none'}",
     )
 
 
@@ -138,7 +139,7 @@ def _size(text: str | None) -> Size | None:
     return tuple(int(p) for p in parts)
 
 
-def _input_shape(network, size: Size | None) -> Size:  # type: ignore[no-untyped-def]
+def _input_shape(network: Model, size: Size | None) -> Size:
     channels = len(network.preprocess.mean) if network.preprocess is not None else 3
     return (channels, *(size or network.input_size() or (224, 224)))
 

@@ -8,11 +8,11 @@ from typing import Annotated, TypeAlias
 
 from cyclopts import Parameter
 
-from seewhy.errors import BadInput
 from seewhy.execution import Execution, Precision, Progress
 
 DEFAULT_MODEL = "efficientnet-lite0"
 DEFAULT_OUT = Path("seewhy-out")
+DEFAULT_METRICS = "deletion,insertion"
 
 ModelSpec: TypeAlias = Annotated[
     str,
@@ -26,6 +26,12 @@ TargetText: TypeAlias = Annotated[
     Parameter(help='Class index or label, "top 2", or "A vs B"; the model\'s own answer when left out.'),
 ]
 OutFolder: TypeAlias = Annotated[Path, Parameter(help="Folder for the files; made when missing.")]
+MetricNames: TypeAlias = Annotated[
+    str, Parameter(help="Metrics separated by commas; `seewhy metrics` lists them.")
+]
+Steps: TypeAlias = Annotated[
+    int | None, Parameter(help="Steps of the metrics that edit step by step; their own default when left out.")
+]
 AsJson: TypeAlias = Annotated[
     bool, Parameter(name="--json", negative=(), help="Print JSON for machines instead of a table.")
 ]
@@ -64,21 +70,6 @@ class RunOptions:
         return Execution(
             seed=self.seed, batch_size=self.batch_size, precision=self.precision, progress=progress
         )
-
-    def check_device(self) -> None:
-        """Raise `BadInput` where the device does not exist here, before anything is loaded onto it."""
-        if self.device is None:
-            return
-        import torch
-
-        try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise BadInput(
-                f"Asked to run on {self.device!r}",
-                f"It cannot be used here: {str(error).splitlines()[0]}",
-                "`seewhy doctor` lists the devices",
-            ) from error
 
 
 DEFAULT_RUN = RunOptions()

@@ -1,0 +1,66 @@
+"""Starting costs nothing: help and version do not import torch; a closed pipe is no crash."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import seewhy
+
+
+def fresh(*argv: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    source = str(Path(seewhy.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": source}
+    return subprocess.run(
+        [sys.executable, *argv], capture_output=True, text=True, env=environment, timeout=120, check=False, **options
+    )
+
+
+@pytest.mark.parametrize("argv", [("--help",), ("--version",), ("layers", "--help"), ("explian",)])
+def test_no_torch_for_words_alone(argv: tuple[str, ...]) -> None:
+    done = fresh("-X", "importtime", "-m", "seewhy", *argv)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time")}
+    assert "seewhy.cli.app" in imported  # the list is a list
+    assert not imported & {"torch", "numpy", "PIL", "safetensors"}
+    assert done.returncode == (2 if argv == ("explian",) else 0)
+
+
+def test_help_lists_every_command(run: Callable[..., Any]) -> None:
+    said = run("--help")
+    assert said.code == 0
+    for name in ("demo", "explain", "compare", "evaluate", "methods", "metrics", "layers", "doctor"):
+        assert f" {name} " in said.out
+
+
+def test_version(run: Callable[..., Any]) -> None:
+    assert run("--version").out.strip() == seewhy.__version__
+
+
+def test_interrupt_anywhere_is_130(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("seewhy.__main__.build", interrupted)
+    said = run("methods")
+    assert said.code == 130
+    assert len(said.err.splitlines()) == 1
+
+
+def test_closed_pipe_is_quiet() -> None:
+    script = "import os, sys; os.close(sys.stdin.fileno()); from seewhy.__main__ import main; sys.exit(main(['--help']))"
+    reader, writer = os.pipe()
+    os.close(reader)
+    source = str(Path(seewhy.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", script], stdout=writer, stderr=subprocess.PIPE, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": source}, timeout=120,
+    )  # fmt: skip
+    os.close(writer)
+    assert done.stderr == ""
+    assert done.returncode == 1
