@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from seewhy.errors import BadInput, DoesNotFit, NotFinite
 from seewhy.inputs.batch import Inputs
+from seewhy.inputs.images import read_image
 from seewhy.models import taps
 from seewhy.models.labels import Labels
 from seewhy.models.outputs import Answer, OutputKey, pick
@@ -60,6 +62,8 @@ class Model:
         ends in probabilities already.
     differentiable
         False for forward-only runtimes (ONNX): methods that need gradients or layers are refused with the reason.
+    notes
+        What a user should know before trusting results, one sentence each: assumed preprocessing, untrained parts.
     """
 
     def __init__(
@@ -73,17 +77,19 @@ class Model:
         kind: Kind | None = None,
         activation: Activation = "softmax",
         differentiable: bool = True,
+        notes: Sequence[str] = (),
     ) -> None:
         if not isinstance(module, nn.Module):
             raise BadInput("Asked to explain a model", f"Found {type(module).__name__}",
                            "Give a torch.nn.Module, or a spec string to seewhy.load")
         self.module: nn.Module = getattr(module, "_orig_mod", module)  # taps need the eager twin of a compiled module
         self.preprocess = preprocess
-        self.labels = Labels(labels) if labels is not None else None
+        self.labels = labels if isinstance(labels, Labels) or labels is None else Labels(labels)
         self.name = name or type(self.module).__name__
         self.output, self.activation, self.differentiable = output, activation, differentiable
+        self.notes = tuple(notes)
         self._kind = kind
-        self._hash: tuple[tuple[tuple[int, int], ...], str] | None = None
+        self._hash: tuple[tuple[int, ...], str] | None = None
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, {self._kind or 'kind not yet known'}, on {self.device})"
@@ -109,22 +115,28 @@ class Model:
 
     @property
     def weights_hash(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of all parameters and buffers, names included."""
-        state = dict(self.module.state_dict())
-        key = tuple((t.data_ptr(), t._version) for t in state.values() if isinstance(t, Tensor))
+        """First 16 hexadecimal digits of the SHA-256 of all parameters and buffers: names, types, shapes and bytes.
+
+        Kept until a weight changes. That is told by a check sum over all weights, since writing through `.data`
+        leaves no other trace.
+        """
+        state = {k: t.detach() for k, t in self.module.state_dict().items() if isinstance(t, Tensor)}
+        key = tuple(_check_sum(t) for t in state.values())
         if self._hash is None or self._hash[0] != key:
             digest = hashlib.sha256()
             for name, t in state.items():
-                digest.update(name.encode())
-                if isinstance(t, Tensor):
-                    digest.update(t.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+                digest.update(f"{name} {t.dtype} {tuple(t.shape)}\n".encode())
+                digest.update(_bytes_of(t))
             self._hash = key, digest.hexdigest()[:16]
         return self._hash[1]
 
     def check_weights(self) -> None:
         """Raise `NotFinite`, naming the parameter, where a weight is NaN or infinite."""
         for name, t in self.module.state_dict().items():
-            if isinstance(t, Tensor) and t.is_floating_point() and not bool(t.isfinite().all()):
+            # A finite sum proves every term finite and costs a tenth of asking each; only a doubtful sum is looked into.
+            if not isinstance(t, Tensor) or not (t.is_floating_point() or t.is_complex()):
+                continue
+            if not bool(t.detach().sum().isfinite()) and not bool(t.isfinite().all()):
                 raise NotFinite(f"Asked to explain {self.name}", f"Its weight {name!r} holds NaN or infinity",
                                 "Load a sound checkpoint")
 
@@ -136,7 +148,8 @@ class Model:
         Parameters
         ----------
         source
-            A path, PIL image or tensor, or a sequence of paths and images, or an `Inputs` (returned as it is).
+            A path, PIL image or tensor, or a sequence of paths and images, or an `Inputs` (returned as it is). For a
+            model of clips: the frames of one clip as paths or images, or a sequence of such clips.
         """
         if isinstance(source, Inputs):
             return source
@@ -145,14 +158,15 @@ class Model:
         if self.preprocess is None:
             raise BadInput(f"Asked {self.name} to read a photo", "It has no preprocessing",
                            "Give Model(module, preprocess=Preprocessing(...)), or a normalised tensor")
-        from seewhy.inputs.images import read_image
-
-        sources = [source] if isinstance(source, str | Path | Image.Image) else list(source)
+        sources = list(source) if isinstance(source, Iterable) and not isinstance(source, str) else [source]
         if not sources:
             raise BadInput("Asked to explain photos", "The list is empty")
-        images = [read_image(s) if isinstance(s, str | Path) else s for s in sources]
+        if self.preprocess.frames is None:
+            tensors = [self.preprocess(_read(s)) for s in sources]
+        else:
+            sources = sources if isinstance(sources[0], list | tuple) else [sources]
+            tensors = [self.preprocess.clip([_read(f) for f in clip]) for clip in sources]
         names = tuple(str(s) if isinstance(s, str | Path) else f"input {i}" for i, s in enumerate(sources))
-        tensors = [self.preprocess(image) for image in images]
         if len({t.shape for t in tensors}) > 1:
             raise BadInput("Asked to explain photos as one batch", "Their sizes differ and the model keeps them",
                            "Explain them one by one")
@@ -226,8 +240,11 @@ class Model:
             yield
 
     def input_size(self) -> Size | None:
-        """Return the `(height, width)` that the preprocessing delivers, if that is fixed."""
-        return self.preprocess.size if self.preprocess is not None and self.preprocess.fit != "none" else None
+        """Return the `(height, width)` or `(frames, height, width)` that the preprocessing delivers, if that is fixed."""
+        if self.preprocess is None or self.preprocess.fit == "none":
+            return None
+        clip = () if self.preprocess.frames is None else (self.preprocess.frames,)
+        return (*clip, *self.preprocess.size)
 
     @cached_property
     def memo(self) -> dict[Any, Any]:
@@ -237,3 +254,23 @@ class Model:
     def _tensors(self) -> Iterator[Tensor]:
         yield from self.module.parameters()
         yield from self.module.buffers()
+
+
+def _read(source: Any) -> Image.Image:
+    if isinstance(source, str | Path):
+        return read_image(source)
+    if isinstance(source, Image.Image):
+        return source
+    raise BadInput("Asked to explain a photo", f"Found {type(source).__name__}", "Give a path, a PIL image or a tensor batch")
+
+
+def _bytes_of(t: Tensor) -> memoryview:
+    return memoryview(t.cpu().contiguous().flatten().view(torch.uint8).numpy())
+
+
+def _check_sum(t: Tensor) -> int:
+    """Return a number that any change of one element changes."""
+    if t.device.type == "cpu":
+        return zlib.crc32(_bytes_of(t))
+    whole = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}.get(t.element_size())
+    return int(t.contiguous().flatten().view(whole).sum()) if whole else zlib.crc32(_bytes_of(t))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -60,6 +60,8 @@ def pick(raw: Any, key: OutputKey = None) -> Tensor:
         if key is None:
             key = next((k for k in USUAL_KEYS if isinstance(parts.get(k), Tensor)), None)
             found = parts[key] if key is not None else next((v for v in parts.values() if isinstance(v, Tensor)), None)
+        elif isinstance(key, int) and key < 0 and isinstance(raw, tuple | list):
+            found = parts.get(len(raw) + key)
         else:
             found = parts.get(key)
     if not isinstance(found, Tensor):
@@ -73,23 +75,22 @@ def pick(raw: Any, key: OutputKey = None) -> Tensor:
 
 
 def swap(raw: Any, new: Tensor) -> Any:
-    """Return a copy of `raw` in which the tensor that `pick(raw)` finds is `new`."""
+    """Return a copy of `raw` in which the tensor that `pick(raw)` finds is `new`; `raw` itself is not changed."""
     old = pick(raw)
     if raw is old:
         return new
     if isinstance(raw, tuple | list):
         items = [new if item is old else item for item in raw]
         return type(raw)(*items) if hasattr(raw, "_fields") else type(raw)(items)
-    if isinstance(raw, Mapping):
-        fresh = copy.copy(raw)
-        for k, v in raw.items():
-            if v is old:
-                fresh[k] = new  # type: ignore[index]
-        return fresh
+    if isinstance(raw, Mapping) and not isinstance(raw, MutableMapping):
+        return {k: new if v is old else v for k, v in raw.items()}
     fresh = copy.copy(raw)
-    for k, v in vars(raw).items():
+    for k, v in _parts(raw).items():
         if v is old:
-            setattr(fresh, k, new)
+            if isinstance(fresh, MutableMapping):
+                fresh[k] = new
+            else:
+                object.__setattr__(fresh, k, new)  # frozen dataclasses refuse the plain way
     return fresh
 
 

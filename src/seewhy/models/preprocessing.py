@@ -1,8 +1,10 @@
-"""From a photo to the tensor that a network expects, and back to display pixels."""
+"""From a photo or clip to the tensor that a network expects, and back to display pixels."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from math import floor
 from typing import Literal
 
 import numpy as np
@@ -11,10 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from seewhy.errors import BadInput
+from seewhy.inputs.images import as_photo
 from seewhy.types import Json, Size
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
-Fit = Literal["crop", "squash", "none"]
+Fit = Literal["crop", "squash", "pad", "none"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -29,54 +32,79 @@ class Preprocessing:
     size
         Height and width in pixels that the model receives.
     fit
-        "crop": resize so that the shorter edge measures `resize` pixels, then cut `size` out of the centre.
-        "squash": resize to `size`, aspect ratio lost. "none": keep the photo's own size.
+        How the photo is brought to `size`; what then overlaps is cut off around the centre, what is missing is filled.
+        "crop": keep the aspect ratio, cover. "pad": keep the aspect ratio, everything visible, bars in the mean colour.
+        "squash": lose the aspect ratio. "none": keep the photo's own size.
     resize
-        Shorter edge before the crop, in pixels; None means the shorter edge of `size`.
+        What the photo is resized to before the centre is cut out. An int is the length of the shorter edge (fit "crop");
+        a pair (height, width) is covered ("crop"), fitted into ("pad") or met ("squash"). None means `size`.
     interpolation
-        PIL filter of the resizing (always antialiased).
+        PIL filter of the resizing.
     mean, std
-        Per channel, on the [0, 1] scale.
+        Per channel, on the scale that `scale` leads to.
     scale
         Factor from 8-bit values to the scale of `mean`: 1/255, or 1/127.5 with mean 1 in some TF models.
+    antialias
+        Whether shrinking averages over all source pixels. Video models of torchvision do without.
+    frames
+        Frames of a clip for video models; None for models of single images.
     """
 
     size: Size = (224, 224)
     fit: Fit = "crop"
-    resize: int | None = None
+    resize: int | Size | None = None
     interpolation: Interpolation = "bilinear"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     scale: float = 1 / 255
+    antialias: bool = True
+    frames: int | None = None
 
     def __post_init__(self) -> None:
-        if len(self.mean) != len(self.std) or any(s <= 0 for s in self.std):
-            raise BadInput("Asked for a preprocessing", f"Found mean {self.mean} and std {self.std}",
-                           "Give as many positive deviations as means")
+        for field in fields(self):  # lists, as JSON gives them, become tuples: the instance stays hashable
+            value = getattr(self, field.name)
+            if isinstance(value, list):
+                object.__setattr__(self, field.name, tuple(value))
+        asked = "Asked for a preprocessing"
+        if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3) or any(s <= 0 for s in self.std):
+            raise BadInput(asked, f"Found mean {self.mean} and std {self.std}",
+                           "Give one mean and one positive deviation a channel, for 1 or 3 channels")
+        pairs = [self.size] if self.resize is None or isinstance(self.resize, int) else [self.size, self.resize]
+        if any(len(p) != 2 or min(p) < 1 for p in pairs) or (isinstance(self.resize, int) and self.resize < 1):
+            raise BadInput(asked, f"Found size {self.size} and resize {self.resize}", "Give (height, width) in pixels")
+        if isinstance(self.resize, int) and self.fit in ("squash", "pad"):
+            raise BadInput(asked, f"Found fit {self.fit!r} with resize {self.resize}", "Give resize as (height, width)")
+        if not self.antialias and self.interpolation not in ("nearest", "bilinear", "bicubic"):
+            raise BadInput(asked, f"Found {self.interpolation} without antialiasing", "Use nearest, bilinear or bicubic")
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """Return the `(c, h, w)` float32 tensor of one RGB (or, for one mean, greyscale) photo."""
-        pixels = self.frame(image.convert("RGB" if len(self.mean) == 3 else "L"))
-        array = torch.from_numpy(np.array(pixels, dtype=np.float32)) * self.scale
+        """Return the `(c, h, w)` float32 tensor of one photo of any mode (see `inputs.images.as_photo`)."""
+        pixels = np.array(self.frame(image), dtype=np.float32)
+        array = torch.from_numpy(pixels) * self.scale
         channels = array.permute(2, 0, 1) if array.ndim == 3 else array[None]
-        return (channels - self._column(self.mean)) / self._column(self.std)
+        return ((channels - self._column(self.mean)) / self._column(self.std)).contiguous()
+
+    def clip(self, frames: Sequence[Image.Image]) -> Tensor:
+        """Return the `(c, t, h, w)` float32 tensor of the frames of one clip.
+
+        Raises
+        ------
+        BadInput
+            When there are no frames, or their sizes differ.
+        """
+        if not frames:
+            raise BadInput("Asked to read a clip", "It has no frames", "Give at least one")
+        if len({f.size for f in frames}) > 1:
+            raise BadInput("Asked to read a clip", "Its frames differ in size", "Give frames of one size")
+        return torch.stack([self(f) for f in frames], 1)
 
     def frame(self, image: Image.Image) -> Image.Image:
-        """Return the part of the photo that the model sees, at the size at which it sees it."""
+        """Return the part of the photo that the model sees, at the size at which it sees it, "RGB" or "L"."""
+        image = as_photo(image).convert("RGB" if len(self.mean) == 3 else "L")
         if self.fit == "none":
             return image
-        filter_ = Image.Resampling[self.interpolation.upper()]
-        height, width = self.size
-        if self.fit == "squash":
-            return image.resize((width, height), filter_)
-        shorter = self.resize or min(height, width)
-        w, h = image.size
-        ratio = shorter / min(w, h)
-        # The longer edge is truncated, not rounded, as torchvision and timm do.
-        w, h = (shorter, int(shorter * h / w)) if w <= h else (int(shorter * w / h), shorter)
-        image = image.resize((max(w, 1), max(h, 1)), filter_) if ratio != 1 else image
-        left, top = round((image.width - width) / 2), round((image.height - height) / 2)
-        return image.crop((left, top, left + width, top + height))
+        height, width = self._resized(image.height, image.width)
+        return self._cut(self._resize(image, max(height, 1), max(width, 1)))
 
     def display(self, x: Tensor) -> Tensor:
         """Return `(c, *size)` model input as uint8 pixels of the same shape: the inverse of `__call__` up to rounding."""
@@ -87,9 +115,58 @@ class Preprocessing:
         """Return, per channel `(c,)`, the model-input value of a grey level on the 0..255 scale."""
         return (level * self.scale - torch.tensor(self.mean)) / torch.tensor(self.std)
 
+    def at(self, size: Size) -> Preprocessing:
+        """Return the same preprocessing for another `(height, width)`; the share of the photo cut away stays the same."""
+        if self.resize is None:
+            return replace(self, size=size)
+        before = (self.resize,) * 2 if isinstance(self.resize, int) else self.resize
+        if isinstance(self.resize, int):
+            before = (self.resize * self.size[0] // min(self.size), self.resize * self.size[1] // min(self.size))
+        grown = tuple(floor(new * b / old + 1e-9) for new, b, old in zip(size, before, self.size, strict=True))
+        simple = isinstance(self.resize, int) and size[0] == size[1]
+        return replace(self, size=size, resize=grown[0] if simple else grown)
+
     def to_json(self) -> Json:
-        """Return the parameters as plain JSON, for provenance."""
-        return asdict(self)
+        """Return the parameters as plain JSON, for provenance; `Preprocessing(**json)` gives them back."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    def _resized(self, h: int, w: int) -> tuple[int, int]:
+        """Return the `(height, width)` before the centre is cut out."""
+        goal = self.resize
+        if goal is None:
+            goal = min(self.size) if self.fit == "crop" and self.size[0] == self.size[1] else self.size
+        if isinstance(goal, int):
+            # The longer edge is truncated, not rounded, as torchvision, timm and transformers do.
+            return (int(goal * h / w), goal) if w <= h else (goal, int(goal * w / h))
+        if self.fit == "squash":
+            return goal[0], goal[1]
+        ratios = h / goal[0], w / goal[1]
+        ratio = max(ratios) if self.fit == "pad" else min(ratios)
+        return round(h / ratio), round(w / ratio)
+
+    def _resize(self, image: Image.Image, height: int, width: int) -> Image.Image:
+        if (image.height, image.width) == (height, width):
+            return image
+        if self.antialias:
+            return image.resize((width, height), Image.Resampling[self.interpolation.upper()])
+        levels = torch.from_numpy(np.array(image, dtype=np.float32)).reshape(image.height, image.width, -1)
+        kind = {} if self.interpolation == "nearest" else {"align_corners": False}
+        resized = torch.nn.functional.interpolate(levels.permute(2, 0, 1)[None], (height, width),
+                                                  mode=self.interpolation, **kind)[0]
+        pixels = resized.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+        return Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
+
+    def _cut(self, image: Image.Image) -> Image.Image:
+        """Cut `size` out of the centre; where the image is smaller, fill (black, or the mean for fit "pad")."""
+        (height, width), (w, h) = self.size, image.size
+        if h < height or w < width:
+            colour = tuple(round(m / self.scale) for m in self.mean) if self.fit == "pad" else (0,) * len(self.mean)
+            canvas = Image.new(image.mode, (max(w, width), max(h, height)), colour if len(colour) == 3 else colour[0])
+            # Of an odd margin the larger half goes below and to the right, as in torchvision.
+            canvas.paste(image, (max(width - w, 0) // 2, max(height - h, 0) // 2))
+            image, (w, h) = canvas, canvas.size
+        left, top = round((w - width) / 2), round((h - height) / 2)
+        return image.crop((left, top, left + width, top + height))
 
     @staticmethod
     def _column(values: tuple[float, ...]) -> Tensor:
