@@ -49,7 +49,8 @@ def check_contract(answer: dict[str, Any]) -> None:
         probabilities = [p["probability"] for p in entry["predictions"]]
         assert probabilities == sorted(probabilities, reverse=True)
         assert all(set(p) == {"label", "index", "probability"} for p in entry["predictions"])
-        assert Image.open(entry["overlay"]).format == "PNG"
+        with Image.open(entry["overlay"]) as picture:
+            assert picture.format == "PNG"
         assert Attribution.open(entry["map"]).provenance["inputs"][0]["path"] == entry["path"]
 
 
@@ -118,9 +119,8 @@ def test_table_for_humans(run: Callable[..., Any], models: Path, photo: Path, tm
     said = run("explain", photo, "--model", f"{models}:tiny", "--method", "gradient", "--out", tmp_path / "o")
     assert said.code == 0
     assert said.err == ""  # no progress where nobody looks
-    text = said.out.replace("│", " ")
-    for word in ("cat.png", "%", "Gradient on tiny", "gradient.png"):
-        assert word in text
+    for word in ("Gradient on ", "cat.png", " %", "2 + 1"):
+        assert word in said.out
 
 
 def test_method_help_shows_its_parameters_with_their_text(run: Callable[..., Any]) -> None:
@@ -197,5 +197,5 @@ def test_cat_with_the_real_network(run: Callable[..., Any], tmp_path: Path) -> N
         check_contract(answer)
         assert answer["parameters"]["masks"] == 40
         maps.append(Path(answer["inputs"][0]["map"]).read_bytes())
-    assert "cat" in answer["inputs"][0]["predictions"][0]["label"].casefold()
+    assert answer["inputs"][0]["predictions"][0]["index"] in range(281, 286)  # the domestic cats of ImageNet
     assert maps[0] == maps[1]

@@ -84,7 +84,7 @@ def explain(
         print_json(answer)
         return
     print_table(
-        ("photo", "prediction", "target", "score", "passes", "seconds", "map", "picture"),
+        ("photo", "prediction", "target", "score", "passes", "seconds", "files"),
         (human(r) for r in results),
         title=f"{chosen.title} on {network.name}",
     )
@@ -194,6 +194,5 @@ def human(result: Json) -> tuple[str, ...]:
         f"{result['score']:.4g}",
         f"{passes['forward']} + {passes['backward']}",
         f"{result['seconds']:.1f}",
-        result["map"],
-        result["overlay"],
+        str(Path(result["map"]).with_suffix("")) + ".{safetensors,json,png}",
     )
