@@ -86,3 +86,9 @@ def test_importing_seewhy_imports_no_torch() -> None:
     code = "import sys, seewhy; dir(seewhy); print(sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SRC)))
+def test_no_module_draws_from_global_generators(path: Path) -> None:
+    names = {n.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import) for n in node.names}
+    assert "random" not in names

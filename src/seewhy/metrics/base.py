@@ -26,18 +26,22 @@ class Scored:
         `(n, steps)` float32 scores along the way, where the metric has such a way.
     at
         `(steps,)` fraction of the input edited at each step, 0 to 1.
+    notes
+        Facts about the measurement, JSON-serialisable; lists hold one entry a sample.
     """
 
     values: Scores
     curve: Tensor | None = None
     at: Tensor | None = None
+    notes: Json | None = None
 
 
 @dataclass(frozen=True)
 class Metric(ABC):
     """Hyper-parameters of one measure, applied to maps at input resolution.
 
-    Subclasses are frozen dataclasses, final, registered with `@METRICS.register`; the module's docstring is the page.
+    Subclasses are frozen dataclasses, final, registered with `@METRICS.register`; the module's docstring is
+    the page.
     """
 
     name: ClassVar[str]
@@ -53,7 +57,7 @@ class Metric(ABC):
 
     @abstractmethod
     def cost(self, size: Size) -> Cost:
-        """Passes for one sample of `(height, width)` or `(frames, height, width)`."""
+        """Return the passes for one sample of `(height, width)` or `(frames, height, width)`."""
 
     def parameters(self) -> Json:
         """Return the hyper-parameters as plain JSON."""

@@ -135,6 +135,6 @@ class Gradient(Method):
             case "max_abs":
                 return gradient.abs().amax(1)
             case "l2":
-                return torch.linalg.vector_norm(gradient, dim=1)
+                return gradient.square().sum(1).sqrt()
             case "sum":
                 return channel_sum(gradient)

@@ -17,7 +17,7 @@ Paper
 Departures
     the default rule is Gauss-Legendre with 50 nodes (the paper sums 20 to 300 right-hand rectangles, here
     "right"). The default baseline is the mean colour, zero in normalised space; the paper's black image is
-    "black".
+    "constant:0".
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ import torch
 
 from seewhy.batching import in_batches
 from seewhy.methods.base import METHODS, Cost, Estimate, Method, Need, Paper, require, channel_sum
+from seewhy.perturb.operators import operator
 from seewhy.question import Question
-from seewhy.types import Batch, Size
+from seewhy.types import Size
 
 Nodes: TypeAlias = npt.NDArray[np.float64]
 Rule = Literal["gauss_legendre", "midpoint", "trapezoid", "left", "right"]
-Baseline = Literal["mean", "black", "white", "blur", "noise"]
 
 
 @METHODS.register
@@ -52,8 +52,8 @@ class IntegratedGradients(Method):
     rule
         Quadrature rule.
     baseline
-        Input without evidence: "mean" (the mean colour), "black", "white" (the two need a model with
-        preprocessing), "blur" or "noise".
+        Input without evidence, by the name of an operator: "mean" (the mean colour), "constant:0" (black),
+        "constant:255" (white), "blur", "noise" ...
     """
 
     name: ClassVar[str] = "integrated_gradients"
@@ -68,7 +68,7 @@ class IntegratedGradients(Method):
 
     steps: int = 50
     rule: Rule = "gauss_legendre"
-    baseline: Baseline = "mean"
+    baseline: str = "mean"
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, "Asked for a number of steps", self.steps, "Give at least 1")
@@ -97,7 +97,8 @@ class IntegratedGradients(Method):
     def estimate(self, question: Question) -> Iterator[Estimate]:
         """See `Method.estimate`."""
         x, n = question.x, len(question.x)
-        start_at = _baseline(question, self.baseline)
+        filled = operator(self.baseline).fill(question)
+        start_at = torch.zeros_like(x) if filled is None else filled.expand_as(x)
         with torch.no_grad():
             start_score = torch.cat(
                 list(
@@ -156,6 +157,3 @@ RULES: dict[str, Callable[[int], tuple[Nodes, Nodes]]] = {
 }
 """Rule to (nodes in [0, 1], weights that sum to 1)."""
 
-
-def _baseline(question: Question, kind: Baseline) -> Batch:
-    raise NotImplementedError

@@ -1,1 +1,1 @@
-"""Does the score fall where the map says it should?"""
+"""Whether the score changes where the map says it should."""

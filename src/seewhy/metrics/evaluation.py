@@ -1,0 +1,198 @@
+"""Evaluate: every metric on every attribution of the same inputs, the baselines beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from seewhy import provenance
+from seewhy.attribution import Attribution
+from seewhy.errors import BadInput, DoesNotFit
+from seewhy.execution import Execution
+from seewhy.methods.base import Cost
+from seewhy.metrics.base import METRICS, Metric
+from seewhy.metrics.baselines import BASELINES
+from seewhy.metrics.table import Row, Table
+from seewhy.models.model import Model
+from seewhy.question import ask
+from seewhy.targets import Class, Output, Similarity, Target, TargetLike
+from seewhy.types import Json, ScoreKind, Size
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One line of `list_metrics`: a metric, and what it costs for one sample."""
+
+    name: str
+    title: str
+    higher_is_better: bool
+    bounds: tuple[float, float]
+    cost: Cost
+
+
+def list_metrics(size: Size = (224, 224)) -> list[Measure]:
+    """Return every metric, with its cost for one sample of `size`."""
+    return [
+        Measure(cls.name, cls.title, cls.higher_is_better, cls.bounds, cls().cost(size)) for cls in METRICS
+    ]
+
+
+def evaluate(
+    model: Model | nn.Module | str,
+    inputs: Any,
+    attributions: Attribution | Iterable[Attribution],
+    metrics: Metric | str | Sequence[Metric | str] = ("deletion", "insertion"),
+    target: TargetLike | Sequence[TargetLike] = None,
+    *,
+    baselines: bool = True,
+    **options: Any,
+) -> Table:
+    """Measure how far attributions can be believed.
+
+    Parameters
+    ----------
+    model
+        A `Model`, a bare network or a spec string: the one that was explained.
+    inputs
+        What was explained, in the same order.
+    attributions
+        One or several attributions of all these inputs.
+    metrics
+        Names from `list_metrics()`, or metrics with their parameters.
+    target
+        The score; by default the classes that the attributions explain, as each metric prefers to score them.
+    baselines
+        Whether to measure the maps of `seewhy.metrics.baselines` too.
+    **options
+        Fields of `Execution`: seed, batch_size, precision, device, progress ...
+
+    Returns
+    -------
+    Table
+        Print it, ask for its `mean()` or `to_json()`.
+
+    Raises
+    ------
+    BadInput
+        When attributions and inputs do not belong together, or explain different targets.
+    """
+    if isinstance(model, str):
+        from seewhy.models.loading import load
+
+        model = load(model)
+    model = model if isinstance(model, Model) else Model(model)
+    listed = [attributions] if isinstance(attributions, Attribution) else list(attributions)
+    if not listed:
+        raise BadInput("Asked to evaluate attributions", "The list is empty", "Give at least one")
+    chosen = [
+        METRICS[m]() if isinstance(m, str) else m
+        for m in ([metrics] if isinstance(metrics, Metric | str) else metrics)
+    ]
+    if not chosen:
+        raise BadInput(
+            "Asked to evaluate attributions", "No metric is named", "Choose from seewhy.list_metrics()"
+        )
+    execution = Execution(**options)
+    batch = model.prepare(inputs)
+    pixels = provenance.display_pixels(model, batch)
+    for attribution in listed:
+        _belongs(attribution, pixels)
+    wanted = _targets(listed) if target is None else target
+
+    maps = dict(zip(_labels(listed), (a.values for a in listed), strict=True))
+    clash = maps.keys() & BASELINES.keys()
+    assert not clash, f"methods named like baselines: {clash}"
+    if baselines:
+        maps |= {name: make(pixels, execution.seed) for name, make in BASELINES.items()}
+    measured: dict[tuple[str, str], Tensor] = {}
+    notes: Json = {}
+    with model.untouched(execution.device):
+        model.check_weights()
+        questions = {}
+        for kind in dict.fromkeys(metric.prefers for metric in chosen):
+            questions[kind] = ask(model, batch.tensor, wanted, execution, kind)
+        for metric in chosen:
+            for name, values in maps.items():
+                scored = metric.measure(questions[metric.prefers], values)
+                measured[metric.name, name] = scored.values.cpu()
+                notes.setdefault(metric.name, {})[name] = scored.notes or {}
+    rows = tuple(
+        Row(sample, name, metric.name, float(measured[metric.name, name][i]), baselines and name in BASELINES)
+        for i, sample in enumerate(batch.names)
+        for name in maps
+        for metric in chosen
+    )
+    first = next(iter(questions.values()))
+    return Table(
+        rows,
+        {metric.name: metric.higher_is_better for metric in chosen},
+        {
+            **provenance.of_model(model, batch),
+            "inputs": provenance.of_inputs(model, batch, first),
+            "metrics": {metric.name: metric.parameters() for metric in chosen},
+            "notes": notes,
+            "passes": {"forward": sum(q.passes.forward for q in questions.values()) // len(batch)},
+            "execution": provenance.of_run(execution),
+        },
+    )
+
+
+def _labels(attributions: list[Attribution]) -> list[str]:
+    """Return one name each: the method's, numbered where it occurs again."""
+    seen: dict[str, int] = {}
+    labels = []
+    for attribution in attributions:
+        name = str(attribution.provenance["method"])
+        seen[name] = seen.get(name, 0) + 1
+        labels.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return labels
+
+
+def _belongs(attribution: Attribution, pixels: Tensor) -> None:
+    asked = f"Asked to evaluate the attribution of {attribution.provenance['method']}"
+    if attribution.pixels.shape != pixels.shape:
+        raise BadInput(
+            asked,
+            f"It explains {len(attribution)} inputs of size {tuple(attribution.pixels.shape[2:])}; "
+            f"given are {len(pixels)} of size {tuple(pixels.shape[2:])}",
+            "Give the inputs that were explained",
+        )
+    # Two grey levels of slack: another device may round the way back to pixels differently.
+    if bool(((attribution.pixels.int() - pixels.int()).abs() > 2).any()):
+        raise BadInput(
+            asked,
+            "It explains other inputs than the given ones",
+            "Give those, in the order of the explanation",
+        )
+
+
+def _targets(attributions: list[Attribution]) -> list[Target]:
+    """Rebuild the targets from what the attributions remember; all must remember the same."""
+    remembered = [[entry["target"] for entry in a.provenance["inputs"]] for a in attributions]
+    named = [[(t["label"], t.get("index")) for t in each] for each in remembered]
+    if any(other != named[0] for other in named):
+        raise BadInput(
+            "Asked to compare attributions",
+            "They explain different targets",
+            "Give target=..., or evaluate them apart",
+        )
+    return [_target(t) for t in remembered[0]]
+
+
+def _target(description: Json) -> Target:
+    kinds: tuple[ScoreKind, ...] = ("logit", "probability", "log_probability")
+    index, score = description.get("index"), description.get("score")
+    if score in kinds and index is not None:
+        return Class(index)
+    if score == "output" and index is not None:
+        return Output(index)
+    if description["label"] == "similarity to its own embedding":
+        return Similarity()
+    raise DoesNotFit(
+        "Asked to evaluate with the explained target",
+        f"{description['label']!r} cannot be rebuilt from its record",
+        "Give target=...",
+    )

@@ -1,0 +1,172 @@
+"""The table of an evaluation: rows, means with intervals, plain text, HTML and JSON."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from statistics import fmean
+
+import torch
+
+from seewhy.types import Json
+
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement.
+
+    Parameters
+    ----------
+    sample
+        Name of the input.
+    method
+        Name of the method or baseline.
+    metric
+        Name of the metric.
+    value
+        NaN where the metric is not defined for the map.
+    baseline
+        Whether `method` is a baseline that knows nothing of the model.
+    """
+
+    sample: str
+    method: str
+    metric: str
+    value: float
+    baseline: bool = False
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The mean of one method under one metric.
+
+    Parameters
+    ----------
+    mean
+        Over the samples for which the metric is defined; None without any.
+    low, high
+        95 % interval of the mean by bootstrap over samples; None for fewer than two.
+    samples, undefined
+        How many samples the mean is over, and how many were left out as undefined.
+    """
+
+    method: str
+    metric: str
+    mean: float | None
+    low: float | None
+    high: float | None
+    samples: int
+    undefined: int
+    baseline: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """What `evaluate` found.
+
+    Parameters
+    ----------
+    rows
+        All measurements, sample by sample.
+    higher_is_better
+        For each metric by name.
+    provenance
+        JSON-serialisable: model, targets, parameters of the metrics, what they noted, options of the run.
+    """
+
+    rows: tuple[Row, ...]
+    higher_is_better: dict[str, bool]
+    provenance: Json = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def mean(self, seed: int = 0) -> list[Summary]:
+        """Return the mean of every method under every metric, in order; `seed` draws the resamples."""
+        groups: dict[tuple[str, str, bool], list[float]] = {}
+        for row in self.rows:
+            groups.setdefault((row.method, row.metric, row.baseline), []).append(row.value)
+        return [_summary(*key, values, seed) for key, values in groups.items()]
+
+    def to_json(self) -> Json:
+        """Return rows, means and provenance as plain JSON; undefined values are null."""
+        rows = [{**asdict(row), "value": None if math.isnan(row.value) else row.value} for row in self.rows]
+        means = [asdict(summary) for summary in self.mean()]
+        return {
+            "rows": rows,
+            "means": means,
+            "higher_is_better": self.higher_is_better,
+            "provenance": self.provenance,
+        }
+
+    def __str__(self) -> str:
+        head, body = self._cells()
+        widths = [max(len(line[i]) for line in (head, *body)) for i in range(len(head))]
+        lines = [
+            "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
+            for line in (head, *body)
+        ]
+        return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:], "", self._caption()])
+
+    def _repr_html_(self) -> str:
+        head, body = self._cells()
+        first = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
+        rest = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>" for line in body
+        )
+        return (
+            f"<table><caption>{html.escape(self._caption())}</caption><thead><tr>{first}</tr></thead>"
+            f"<tbody>{rest}</tbody></table>"
+        )
+
+    def _cells(self) -> tuple[list[str], list[list[str]]]:
+        """Return the head and one line a method: the mean and interval under each metric."""
+        metrics = list(self.higher_is_better)
+        found = {(s.method, s.metric): s for s in self.mean()}
+        methods = {row.method: row.baseline for row in self.rows}
+        head = [
+            "method",
+            *(f"{m} ({'higher' if self.higher_is_better[m] else 'lower'} is better)" for m in metrics),
+        ]
+        body = [
+            [f"{name} (baseline)" if baseline else name, *(_shown(found.get((name, m))) for m in metrics)]
+            for name, baseline in methods.items()
+        ]
+        return head, body
+
+    def _caption(self) -> str:
+        samples = len({row.sample for row in self.rows})
+        if samples < 2:
+            return "One sample; no interval can be told from it."
+        return f"Mean over {samples} samples [95 % bootstrap interval over samples]."
+
+
+def _summary(method: str, metric: str, baseline: bool, values: list[float], seed: int) -> Summary:
+    defined = [v for v in values if not math.isnan(v)]
+    undefined = len(values) - len(defined)
+    if len(defined) < 2:
+        return Summary(
+            method, metric, defined[0] if defined else None, None, None, len(defined), undefined, baseline
+        )
+    # The same resamples of samples for every method: their intervals differ by the maps, not by luck.
+    draws = torch.randint(
+        len(defined), (_RESAMPLES, len(defined)), generator=torch.Generator().manual_seed(seed)
+    )
+    means = torch.tensor(defined, dtype=torch.float64)[draws].mean(1)
+    low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return Summary(method, metric, fmean(defined), low, high, len(defined), undefined, baseline)
+
+
+def _shown(summary: Summary | None) -> str:
+    if summary is None or summary.mean is None:
+        return "undefined"
+    interval = "" if summary.low is None else f" [{summary.low:.3f}, {summary.high:.3f}]"
+    left_out = f" ({summary.undefined} undefined)" if summary.undefined else ""
+    return f"{summary.mean:.3f}{interval}{left_out}"

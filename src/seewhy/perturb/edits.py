@@ -1,0 +1,91 @@
+"""Edits: numbered ways to change an input, made on the device in the moment they are scored.
+
+An edit is known by its number alone, so that a run can be cut into batches and shards anywhere and nothing
+but the current batch is ever in memory.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """One batch of work: the inputs `x[rows[j]]`, each under the edit `which[j]`.
+
+    Parameters
+    ----------
+    rows, which
+        `(k,)` int64 on the device of the inputs.
+    span
+        The edits that occur, without a gap: what samples share is computed once for each of them.
+    """
+
+    rows: Tensor
+    which: Tensor
+    span: range
+
+    @classmethod
+    def between(cls, first: int, last: int, samples: int, device: torch.device) -> Jobs:
+        """Return the jobs `first .. last - 1` of the queue: all samples under edit 0 come first, then edit 1.
+
+        Job `j` edits sample `j % samples` with edit `j // samples`.
+        """
+        queue = torch.arange(first, last, device=device)
+        which = queue // samples
+        return cls(queue - which * samples, which, range(first // samples, (last - 1) // samples + 1))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def edits(self) -> Tensor:
+        """`(len(span),)` int64: the numbers in `span`."""
+        return torch.arange(self.span.start, self.span.stop, device=self.which.device)
+
+    @property
+    def place(self) -> Tensor:
+        """`(k,)` int64: for each job, the position of its edit in `edits`."""
+        return self.which - self.span.start
+
+
+class Edits(ABC):
+    """A numbered set of edits, the same for every sample or depending on it.
+
+    The result of `apply` may depend on the inputs, the row and the number, and on nothing else: not on the
+    other jobs of the batch.
+    """
+
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """How many edits each sample receives."""
+
+    @abstractmethod
+    def apply(self, x: Tensor, jobs: Jobs) -> Tensor:
+        """Return the `(k, c, *size)` edited inputs of `jobs`, leaving `x`, `(n, c, *size)`, as it is."""
+
+
+def compose(x: Tensor, keep: Tensor, fill: Tensor | None) -> Tensor:
+    """Return `keep * x + (1 - keep) * fill`.
+
+    Parameters
+    ----------
+    x
+        `(k, c, *size)`.
+    keep
+        `(k, 1, *size)` in [0, 1]: 1 keeps the pixel.
+    fill
+        What hidden evidence is replaced by, `(k, c, *size)` or broadcastable; None means 0.
+    """
+    kept = x * keep
+    return kept if fill is None else kept + (1 - keep) * fill
+
+
+def fill_of(fill: Tensor | None, rows: Tensor) -> Tensor | None:
+    """Return the fill of each job: `(k, c, *size)`, or `fill` itself where all samples share it."""
+    return fill if fill is None or len(fill) == 1 else fill[rows]
