@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 export OMP_WAIT_POLICY ?= passive
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-fast lint types docs bench clean
+.PHONY: demo test test-fast lint types docs docs-write bench clean
 demo: $(STAMP)
 	$(BIN)/seewhy demo --out demo-output
 
@@ -25,6 +25,9 @@ types: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python docs/build.py --check
+
+docs-write: $(STAMP)
+	$(BIN)/python docs/build.py
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

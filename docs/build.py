@@ -1,0 +1,142 @@
+"""Write the generated pages, and check the documents: `python docs/build.py [--check]`.
+
+Generated: docs/methods.md and docs/metrics.md, from the registries. With `--check` nothing is written; the run fails when a page is out
+of date, a doctest in the package fails, a Python block of a document raises, or a local link leads nowhere.
+"""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import os
+import pkgutil
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import seewhy
+from seewhy.inputs.photos import demo_photos
+from seewhy.methods.base import METHODS
+from seewhy.metrics.base import METRICS
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+NOTE = "<!-- Generated from the registry by `make docs-write`; edit the module's docstring instead. -->\n"
+
+
+def methods_page() -> str:
+    """Return docs/methods.md: a table to choose from, then every method's page."""
+    lines = [
+        NOTE,
+        "# Methods\n",
+        "Costs are model inputs for one 224 x 224 photo: forward / backward. `seewhy methods --model SPEC` says which fit a model, and why not.\n",
+        "| name | needs | works on | signed | cost | paper |",
+        "|---|---|---|---|---|---|",
+    ]
+    for cls in METHODS:
+        method, cost = cls(), cls().cost((224, 224))
+        needs = ", ".join(sorted(cls.needs)) or "scores only"
+        paper = f"[{cls.paper.authors.split(',')[0]} {cls.paper.year}]({cls.paper.url})"
+        signed = "yes" if method.signed else "no"
+        lines.append(f"| [`{cls.name}`](#{cls.name}) | {needs} | {cls.native} | {signed} | {cost.forward:,} / {cost.backward:,} | {paper} |")
+    for cls in METHODS:
+        lines += [f"\n## {cls.name}\n", as_markdown(cls.page()), parameters(cls)]
+    return "\n".join(lines) + "\n"
+
+
+def metrics_page() -> str:
+    """Return docs/metrics.md."""
+    lines = [NOTE, "# Metrics\n", "| name | better | bounds | paper |", "|---|---|---|---|"]
+    for cls in METRICS:
+        better = "higher" if cls.higher_is_better else "lower"
+        paper = f"[{cls.paper.authors.split(',')[0]} {cls.paper.year}]({cls.paper.url})"
+        lines.append(f"| [`{cls.name}`](#{cls.name}) | {better} | {cls.bounds[0]:g} to {cls.bounds[1]:g} | {paper} |")
+    for cls in METRICS:
+        page = importlib.import_module(cls.__module__).__doc__ or ""
+        lines += [f"\n## {cls.name}\n", as_markdown(page.strip()), parameters(cls)]
+    return "\n".join(lines) + "\n"
+
+
+def as_markdown(page: str) -> str:
+    """Turn a page's headed, indented paragraphs into markdown ones."""
+    lines = []
+    for line in page.splitlines():
+        if re.fullmatch(r"[A-Z][A-Za-z ]+", line):
+            lines.append(f"\n**{line}**: ")
+        elif line.startswith("    "):
+            lines.append(line.strip())
+        else:
+            lines.append(line)
+    return "\n".join(lines).strip()
+
+
+def parameters(cls: type) -> str:
+    """Return the class docstring's parameters as a block."""
+    doc = re.sub(r"\n    ", "\n", cls.__doc__ or "")
+    _, _, listed = doc.partition("Parameters\n----------\n")
+    return f"\n```text\n{listed.strip()}\n```" if listed else ""
+
+
+def doctests() -> int:
+    """Run the doctests of every module; return the number of failures."""
+    failed = 0
+    for module in pkgutil.walk_packages(seewhy.__path__, "seewhy."):
+        if module.name.endswith("__main__"):
+            continue
+        result = doctest.testmod(importlib.import_module(module.name))
+        failed += result.failed
+    return failed
+
+
+def examples(document: Path) -> int:
+    """Run the Python blocks of a document in an empty folder with the demo photos; return the number of failures."""
+    blocks = re.findall(r"```python\n(.*?)```", document.read_text(encoding="utf-8"), flags=re.S)
+    home, failed = Path.cwd(), 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name, photo in demo_photos().items():
+            shutil.copy(photo, Path(folder) / f"{name}{photo.suffix}")
+        os.chdir(folder)
+        try:
+            for block in blocks:
+                if "# not run" in block:
+                    continue
+                try:
+                    exec(compile(block, str(document), "exec"), {})
+                except Exception as error:
+                    print(f"{document.name}: a block fails: {error!r}\n{block}", file=sys.stderr)
+                    failed += 1
+        finally:
+            os.chdir(home)
+    return failed
+
+
+def dead_links(document: Path) -> list[str]:
+    """Return the local links of a document that lead nowhere."""
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8"))
+    return [link for link in links if "://" not in link and not (document.parent / link).exists()]
+
+
+def main() -> int:
+    """Write or check; return the exit code."""
+    pages = {DOCS / "methods.md": methods_page(), DOCS / "metrics.md": metrics_page()}
+    if "--check" not in sys.argv[1:]:
+        for path, text in pages.items():
+            path.write_text(text, encoding="utf-8")
+        return 0
+    problems = [f"{p.name} is out of date: run `make docs-write`" for p, text in pages.items()
+                if not p.exists() or p.read_text(encoding="utf-8") != text]
+    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+    for document in documents:
+        problems += [f"{document.name} links to {link}, which is not there" for link in dead_links(document)]
+    if failed := doctests():
+        problems.append(f"{failed} doctests fail")
+    if failed := examples(ROOT / "README.md"):
+        problems.append(f"{failed} examples of README.md fail")
+    print("\n".join(problems) or "documents are true", file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
