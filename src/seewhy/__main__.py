@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError, UnknownOptionError
 
+from seewhy.cli.allocator import keep_memory
 from seewhy.cli.app import build, elsewhere
 from seewhy.errors import SeeWhyError
 
@@ -30,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0 done, 1 failed, 2 bad input, 130 interrupted.
     """
+    if argv is None:
+        keep_memory()
     tokens = list(sys.argv[1:] if argv is None else argv)
     # A path may hold bytes that are no text; printing it must not fail.
     with contextlib.suppress(AttributeError, ValueError):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seewhy.cli.explain import check_photos, load_model
-from seewhy.cli.faithfulness import named_metrics, print_scores, split, table_json
+from seewhy.cli.faithfulness import measured, named_metrics, print_scores, split, table_json
 from seewhy.cli.options import (
     DEFAULT_METRICS,
     DEFAULT_MODEL,
@@ -59,7 +59,6 @@ def compare(
         Names separated by commas, or "all" for those that fit the model.
     """
     from seewhy.show import heat_table
-    from seewhy.verbs import evaluate
 
     run.execution()
     measures = named_metrics(metrics, steps)
@@ -71,20 +70,9 @@ def compare(
     maps: dict[str, Attribution] = {}
     with reporting() as report:
         for i, method in enumerate(fitting):
-            report.item(i, len(fitting) + 1, method.title)
+            report.item(i, len(fitting), method.title)
             maps[method.name] = method(network, [image], target, run.execution(report.progress))
-        report.item(len(fitting), len(fitting) + 1, "scores and baselines")
-        table = evaluate(
-            network,
-            [image],
-            list(maps.values()),
-            measures,
-            target,
-            seed=run.seed,
-            batch_size=run.batch_size,
-            precision=run.precision,
-            progress=report.progress,
-        )
+        table = measured(network, {image.name: ([image], list(maps.values()))}, measures, run, report, target)
     matrix = spearman(list(maps.values()))
     pictures = (
         save_png(out / f"{image.stem}.compare.png", sheet({image.name: maps}, network.name)),

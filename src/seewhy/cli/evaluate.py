@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seewhy.cli.explain import load_model
-from seewhy.cli.faithfulness import named_metrics, print_scores, table_json
+from seewhy.cli.faithfulness import measured, named_metrics, print_scores, table_json
 from seewhy.cli.options import (
     DEFAULT_METRICS,
     DEFAULT_MODEL,
@@ -51,8 +51,6 @@ def evaluate(
         The score; by default the one that was explained.
     """
     from seewhy.attribution import Attribution
-    from seewhy.metrics.table import Row, Table
-    from seewhy.verbs import evaluate as measure
 
     run.execution()
     measures = named_metrics(metrics, steps)
@@ -60,23 +58,9 @@ def evaluate(
     network = load_model(model, run)
     _same_weights(maps, network)
     groups = by_question(maps)
-    rows: list[Row] = []
+    asked = {f"{path} ({aim})": (inputs_of(group[0], network), group) for (path, aim), group in groups.items()}
     with reporting() as report:
-        for i, (name, group) in enumerate(groups.items()):
-            report.item(i, len(groups), name[0])
-            table = measure(
-                network,
-                inputs_of(group[0], network),
-                group,
-                measures,
-                target,
-                seed=run.seed,
-                batch_size=run.batch_size,
-                precision=run.precision,
-                progress=report.progress,
-            )
-            rows.extend(table)
-    whole = Table(tuple(rows), table.higher_is_better)
+        whole = measured(network, asked, measures, run, report, target)
     if as_json:
         print_json({
             "model": network.name,

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seewhy.cli.output import print_table
 from seewhy.errors import BadInput
 
 if TYPE_CHECKING:
+    from seewhy.attribution import Attribution
+    from seewhy.cli.options import RunOptions
+    from seewhy.cli.progress import Reporter
     from seewhy.metrics.base import Metric
     from seewhy.metrics.table import Summary, Table
+    from seewhy.models.model import Model
     from seewhy.types import Json
 
 
@@ -37,6 +41,44 @@ def named_metrics(names: str, steps: int | None = None) -> list[Metric]:
 def split(names: str) -> list[str]:
     """Return the names of a comma-separated list, each once."""
     return list(dict.fromkeys(name for part in names.split(",") if (name := part.strip())))
+
+
+def measured(
+    network: Model,
+    inputs: Mapping[str, tuple[Any, Sequence[Attribution]]],
+    metrics: Sequence[Metric],
+    run: RunOptions,
+    report: Reporter,
+    target: str | None = None,
+) -> Table:
+    """Score the maps of one input after the other, baselines included, and return one table over all.
+
+    Parameters
+    ----------
+    inputs
+        Name to what `Model.prepare` takes and the maps that explain it.
+    target
+        The score; by default the one that was explained.
+    """
+    from seewhy.metrics.evaluation import evaluate
+    from seewhy.metrics.table import Table
+
+    rows: list[Any] = []
+    for i, (name, (source, maps)) in enumerate(inputs.items()):
+        report.item(i, len(inputs), f"{', '.join(m.name for m in metrics)} of {name}")
+        part = evaluate(
+            network,
+            source,
+            maps,
+            metrics,
+            target,
+            seed=run.seed,
+            batch_size=run.batch_size,
+            precision=run.precision,
+            progress=report.progress,
+        )
+        rows.extend(part)
+    return Table(tuple(rows), {metric.name: metric.higher_is_better for metric in metrics})
 
 
 def table_json(table: Table) -> list[Json]:
@@ -71,7 +113,7 @@ def print_scores(table: Table, title: str = "") -> None:
     )
 
 
-def better_than_baselines(table: Table) -> dict[str, list[str]]:
+def beats(table: Table) -> dict[str, list[str]]:
     """Return, for each method, the metrics under which its mean beats the best baseline's."""
     means: dict[str, Sequence[Summary]] = {
         metric: [s for s in table.mean() if s.metric == metric and s.mean is not None] for metric in table.higher_is_better
