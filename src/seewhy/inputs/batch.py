@@ -43,7 +43,7 @@ class Inputs:
             raise BadInput(
                 "Asked to explain a tensor",
                 f"Found shape {tuple(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}",
-                "Give floating-point images (n, c, h, w) or clips (n, c, t, h, w), normalised as the model expects",
+                "Give floating-point images (n, c, h, w) or clips (n, c, t, h, w), normalised for the model",
             )
         if not bool(tensor.isfinite().all()):
             raise NotFinite("Asked to explain a tensor", "Some of its values are NaN or infinite")

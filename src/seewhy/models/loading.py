@@ -1,8 +1,8 @@
 """`load`: from a spec string to a `Model`.
 
-A spec is a packaged model (`efficientnet-lite0`), `family:NAME` (`timm:resnet18`, `torchvision:r3d_18`, `hf:ORG/NAME`,
-`onnx:FILE`) or `FILE.py:FUNCTION`, each with options: `timm:resnet18?pretrained=false&seed=1`. These options work
-everywhere; every source may have its own besides:
+A spec is a packaged model (`efficientnet-lite0`), `family:NAME` (`timm:resnet18`, `torchvision:r3d_18`,
+`hf:ORG/NAME`, `onnx:FILE`) or `FILE.py:FUNCTION`, each with options: `timm:resnet18?pretrained=false&seed=1`.
+These options work everywhere; every source may have its own besides:
 
 - `size=192x320` (or `size=256`), `mean=0.5,0.5,0.5`, `std=...`, `resize=256`, `fit=crop|squash|pad|none`,
   `interpolation=bicubic`: change the preprocessing;
@@ -39,10 +39,11 @@ def load(spec: str, *, allow_code: bool = False, device: torch.device | str | No
     Parameters
     ----------
     spec
-        `NAME`, `family:NAME` or `FILE.py:FUNCTION`, with `?key=value&key=value` options; see the module's head.
+        `NAME`, `family:NAME` or `FILE.py:FUNCTION`, with `?key=value&key=value` options; see the module's
+        head.
     allow_code
-        Let `FILE.py:FUNCTION` execute the file. The command line sets it; anything that takes specs from elsewhere
-        (a studio, a plan file) must not.
+        Let `FILE.py:FUNCTION` execute the file. The command line sets it; anything that takes specs from
+        elsewhere (a studio, a plan file) must not.
     device
         Where the weights go; the CPU by default.
 
@@ -79,8 +80,11 @@ def load(spec: str, *, allow_code: bool = False, device: torch.device | str | No
         try:
             model.module.to(device)
         except (RuntimeError, AssertionError) as error:
-            raise BadInput(f"Asked for {spec} on {device}", f"That device cannot be used: {error}",
-                           "Choose another, such as cpu") from error
+            raise BadInput(
+                f"Asked for {spec} on {device}",
+                f"That device cannot be used: {error}",
+                "Choose another, such as cpu",
+            ) from error
     return model
 
 
@@ -94,10 +98,14 @@ def parse(spec: str) -> tuple[str, dict[str, Value]]:
     """
     head, _, tail = spec.strip().partition("?")
     values: dict[str, Value] = {}
-    for pair in filter(None, tail.split("&")):
-        key, equals, text = pair.partition("=")
+    for option in filter(None, tail.split("&")):
+        key, equals, text = option.partition("=")
         if not (key and equals and text):
-            raise BadInput(f"Asked for the model {spec!r}", f"The option {pair!r} has no value", "Write ?key=value&key=value")
+            raise BadInput(
+                f"Asked for the model {spec!r}",
+                f"The option {option!r} has no value",
+                "Write ?key=value&key=value",
+            )
         values[key.strip()] = _value(text.strip())
     return head, values
 
@@ -127,19 +135,26 @@ def _build(head: str, options: Options, *, allow_code: bool) -> Model:
 
 
 def _unknown(head: str) -> UnknownName:
-    """Say what was probably meant; the long lists of the families are only fetched when the short one has nothing."""
+    """Say what was probably meant; the families' long lists are fetched only where the short one fails."""
     examples = [FAMILIES[f].example for f in FAMILIES.names()]
-    for guess, meant in ((head.endswith(".onnx"), f"onnx:{head}"), (head.endswith(".py"), f"{head}:FUNCTION"),
-                         (Path(head).is_dir(), f"hf:{head}")):
+    for guess, meant in (
+        (head.endswith(".onnx"), f"onnx:{head}"),
+        (head.endswith(".py"), f"{head}:FUNCTION"),
+        (Path(head).is_dir(), f"hf:{head}"),
+    ):
         if guess and head:
             return UnknownName("model", head, [], do=f"Did you mean {meant!r}?")
     if nearest(head, PACKAGED.names()):
         return UnknownName("model", head, PACKAGED.names())
     known = [f"{f}:{name}" for f in FAMILIES.names() for name in FAMILIES[f]().names()]
-    close = [k for k in known if head and k.partition(":")[2].casefold() == head.casefold()] or nearest(head, known)
+    close = [k for k in known if head and k.partition(":")[2].casefold() == head.casefold()] or nearest(
+        head, known
+    )
     if close:
         return UnknownName("model", head, close)
-    return UnknownName("model", head, [], do=f"Try {', '.join(PACKAGED.names())}, {', '.join(examples)} or FILE.py:FUNCTION")
+    return UnknownName(
+        "model", head, [], do=f"Try {', '.join(PACKAGED.names())}, {', '.join(examples)} or FILE.py:FUNCTION"
+    )
 
 
 @contextmanager
@@ -152,8 +167,11 @@ def _own_randomness(seed: int) -> Iterator[None]:
 def _from_code(file: Path, function: str, options: Options, *, allow_code: bool) -> Model:
     asked = f"Asked for the model that {function} in {file} returns"
     if not allow_code:
-        raise BadInput(asked, "Code is executed only on the command line's request",
-                       "Use `seewhy --model FILE.py:FUNCTION`, or load(spec, allow_code=True) for a file that you trust")
+        raise BadInput(
+            asked,
+            "Code is executed only on the command line's request",
+            "Use `seewhy --model FILE.py:FUNCTION`, or load(spec, allow_code=True) for a file that you trust",
+        )
     if not file.is_file():
         raise UnreadableInput(asked, "There is no such file", "Check the path")
     keywords = {k: options.values.pop(k) for k in list(options.values) if k not in _EVERYWHERE}
@@ -166,7 +184,9 @@ def _from_code(file: Path, function: str, options: Options, *, allow_code: bool)
     if isinstance(made, Model):
         return made
     if not isinstance(made, nn.Module):
-        raise BadInput(asked, f"It returned {type(made).__name__}", "Return a torch.nn.Module or a seewhy.Model")
+        raise BadInput(
+            asked, f"It returned {type(made).__name__}", "Return a torch.nn.Module or a seewhy.Model"
+        )
     return Model(made)
 
 
@@ -178,7 +198,9 @@ def _run(file: Path, function: str, keywords: dict[str, Any], asked: str) -> Any
     try:
         spec.loader.exec_module(code)
         if not callable(getattr(code, function, None)):
-            raise UnknownName("function", function, [k for k, v in vars(code).items() if callable(v) and k[0] != "_"])
+            raise UnknownName(
+                "function", function, [k for k, v in vars(code).items() if callable(v) and k[0] != "_"]
+            )
         return getattr(code, function)(**keywords)
     except SeeWhyError:
         raise
@@ -207,7 +229,9 @@ def _configure(model: Model, options: Options) -> None:
         preprocess = preprocess.at(pair(size, options.spec)) if size else preprocess
         if resize:
             wanted = pair(resize, options.spec)
-            changes["resize"] = wanted if "x" in resize or changes.get("fit", preprocess.fit) != "crop" else wanted[0]
+            changes["resize"] = (
+                wanted if "x" in resize or changes.get("fit", preprocess.fit) != "crop" else wanted[0]
+            )
         model.preprocess = replace(preprocess, **changes)
     if key := options.take("output", ""):
         model.output = int(key) if re.fullmatch(r"-?\d+", key) else key
@@ -219,7 +243,9 @@ def _numbers(text: str, spec: str, key: str) -> tuple[float, ...]:
     try:
         return tuple(float(v) for v in text.split(","))
     except ValueError as error:
-        raise BadInput(f"Asked for {spec}", f"The option {key!r} is {text!r}", "Write numbers, such as 0.5,0.5,0.5") from error
+        raise BadInput(
+            f"Asked for {spec}", f"The option {key!r} is {text!r}", "Write numbers, such as 0.5,0.5,0.5"
+        ) from error
 
 
 def _one_of(key: str, text: str, allowed: tuple[str, ...]) -> str:

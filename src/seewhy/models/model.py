@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -44,10 +44,11 @@ class Model:
     Parameters
     ----------
     module
-        The network. Its mode, flags, hooks, random state and weights are left as they are by everything in SeeWhy.
+        The network. Its mode, flags, hooks, random state and weights are left as they are by everything in
+        SeeWhy.
     preprocess
-        From photos to input tensors; without it only tensors can be explained, and pictures show the input scaled
-        to its own range.
+        From photos to input tensors; without it only tensors can be explained, and pictures show the input
+        scaled to its own range.
     labels
         Class names in order of index.
     name
@@ -55,15 +56,17 @@ class Model:
     output
         Which part of the forward pass' return value is the answer; the usual ones are found without it.
     kind
-        "classes" (scores of classes), "embedding" (a vector) or "regression" (numbers). Derived from the labels and the
-        output's width when not given.
+        "classes" (scores of classes), "embedding" (a vector) or "regression" (numbers). Derived from the labels
+        and the output's width when not given.
     activation
-        From the answer to probabilities: "softmax", "sigmoid" (several classes at once), or "none" when the network
-        ends in probabilities already.
+        From the answer to probabilities: "softmax", "sigmoid" (several classes at once), or "none" when the
+        network ends in probabilities already.
     differentiable
-        False for forward-only runtimes (ONNX): methods that need gradients or layers are refused with the reason.
+        False for forward-only runtimes (ONNX): methods that need gradients or layers are refused with the
+        reason.
     notes
-        What a user should know before trusting results, one sentence each: assumed preprocessing, untrained parts.
+        What a user should know before trusting results, one sentence each: assumed preprocessing, untrained
+        parts.
     """
 
     def __init__(
@@ -80,9 +83,14 @@ class Model:
         notes: Sequence[str] = (),
     ) -> None:
         if not isinstance(module, nn.Module):
-            raise BadInput("Asked to explain a model", f"Found {type(module).__name__}",
-                           "Give a torch.nn.Module, or a spec string to seewhy.load")
-        self.module: nn.Module = getattr(module, "_orig_mod", module)  # taps need the eager twin of a compiled module
+            raise BadInput(
+                "Asked to explain a model",
+                f"Found {type(module).__name__}",
+                "Give a torch.nn.Module, or a spec string to seewhy.load",
+            )
+        self.module: nn.Module = getattr(
+            module, "_orig_mod", module
+        )  # taps need the eager twin of a compiled module
         self.preprocess = preprocess
         self.labels = labels if isinstance(labels, Labels) or labels is None else Labels(labels)
         self.name = name or type(self.module).__name__
@@ -115,10 +123,10 @@ class Model:
 
     @property
     def weights_hash(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of all parameters and buffers: names, types, shapes and bytes.
+        """First 16 hexadecimal digits of the SHA-256 of all parameters and buffers, names and types included.
 
-        Kept until a weight changes. That is told by a check sum over all weights, since writing through `.data`
-        leaves no other trace.
+        Kept until a weight changes. That is told by a check sum over all weights, since writing through
+        `.data` leaves no other trace.
         """
         state = {k: t.detach() for k, t in self.module.state_dict().items() if isinstance(t, Tensor)}
         key = tuple(_check_sum(t) for t in state.values())
@@ -133,12 +141,16 @@ class Model:
     def check_weights(self) -> None:
         """Raise `NotFinite`, naming the parameter, where a weight is NaN or infinite."""
         for name, t in self.module.state_dict().items():
-            # A finite sum proves every term finite and costs a tenth of asking each; only a doubtful sum is looked into.
+            # A finite sum proves every term finite and costs a tenth of asking each; only a doubtful sum is
+            # looked into.
             if not isinstance(t, Tensor) or not (t.is_floating_point() or t.is_complex()):
                 continue
             if not bool(t.detach().sum().isfinite()) and not bool(t.isfinite().all()):
-                raise NotFinite(f"Asked to explain {self.name}", f"Its weight {name!r} holds NaN or infinity",
-                                "Load a sound checkpoint")
+                raise NotFinite(
+                    f"Asked to explain {self.name}",
+                    f"Its weight {name!r} holds NaN or infinity",
+                    "Load a sound checkpoint",
+                )
 
     # -- asking --------------------------------------------------------------------------------------------
 
@@ -148,16 +160,19 @@ class Model:
         Parameters
         ----------
         source
-            A path, PIL image or tensor, or a sequence of paths and images, or an `Inputs` (returned as it is). For a
-            model of clips: the frames of one clip as paths or images, or a sequence of such clips.
+            A path, PIL image or tensor, or a sequence of paths and images, or an `Inputs` (returned as it
+            is). For a model of clips: the frames of one clip as paths or images, or a sequence of such clips.
         """
         if isinstance(source, Inputs):
             return source
         if isinstance(source, Tensor):
             return Inputs.of(source)
         if self.preprocess is None:
-            raise BadInput(f"Asked {self.name} to read a photo", "It has no preprocessing",
-                           "Give Model(module, preprocess=Preprocessing(...)), or a normalised tensor")
+            raise BadInput(
+                f"Asked {self.name} to read a photo",
+                "It has no preprocessing",
+                "Give Model(module, preprocess=Preprocessing(...)), or a normalised tensor",
+            )
         sources = list(source) if isinstance(source, Iterable) and not isinstance(source, str) else [source]
         if not sources:
             raise BadInput("Asked to explain photos", "The list is empty")
@@ -168,8 +183,11 @@ class Model:
             tensors = [self.preprocess.clip([_read(f) for f in clip]) for clip in sources]
         names = tuple(str(s) if isinstance(s, str | Path) else f"input {i}" for i, s in enumerate(sources))
         if len({t.shape for t in tensors}) > 1:
-            raise BadInput("Asked to explain photos as one batch", "Their sizes differ and the model keeps them",
-                           "Explain them one by one")
+            raise BadInput(
+                "Asked to explain photos as one batch",
+                "Their sizes differ and the model keeps them",
+                "Explain them one by one",
+            )
         return Inputs(torch.stack(tensors), names)
 
     def answer(self, x: Tensor, layers: Sequence[str] = (), *, differentiable: bool = False) -> Answer:
@@ -184,12 +202,16 @@ class Model:
         differentiable
             Let gradients be taken with respect to those outputs (see `taps.read`).
         """
-        tapping = taps.read(self.module, layers, differentiable=differentiable) if layers else nullcontext({})
+        tapping: AbstractContextManager[dict[str, Tensor]] = nullcontext({})
+        if layers:
+            tapping = taps.read(self.module, layers, differentiable=differentiable)
         with tapping as activations:
             raw = self.module(x.to(self.device, self.dtype))
         for layer in layers:
             if layer not in activations:
-                raise DoesNotFit(f"Asked for the layer {layer!r}", "The forward pass never calls it", "Choose another")
+                raise DoesNotFit(
+                    f"Asked for the layer {layer!r}", "The forward pass never calls it", "Choose another"
+                )
         return Answer(raw, pick(raw, self.output), tuple(x.shape[1:]), activations)
 
     def probabilities(self, output: Tensor) -> Tensor:
@@ -213,7 +235,7 @@ class Model:
                 return output.float().log()
 
     def predict(self, source: Any, k: int = 5) -> list[list[Prediction]]:
-        """Return the `k` most probable classes of each sample, best first; empty lists for models without classes."""
+        """Return the `k` most probable classes of each sample, best first; none without classes."""
         x = self.prepare(source).tensor
         with self.untouched(), torch.inference_mode():
             output = self.answer(x).output
@@ -231,7 +253,9 @@ class Model:
 
     def label(self, index: int) -> str:
         """Return the name of class `index`; `class 7` where there is none."""
-        return self.labels[index] if self.labels is not None and index < len(self.labels) else f"class {index}"
+        return (
+            self.labels[index] if self.labels is not None and index < len(self.labels) else f"class {index}"
+        )
 
     @contextmanager
     def untouched(self, device: torch.device | str | None = None) -> Iterator[None]:
@@ -240,7 +264,7 @@ class Model:
             yield
 
     def input_size(self) -> Size | None:
-        """Return the `(height, width)` or `(frames, height, width)` that the preprocessing delivers, if that is fixed."""
+        """Return the `(height, width)` or `(frames, height, width)` of prepared inputs, if that is fixed."""
         if self.preprocess is None or self.preprocess.fit == "none":
             return None
         clip = () if self.preprocess.frames is None else (self.preprocess.frames,)
@@ -261,11 +285,15 @@ def _read(source: Any) -> Image.Image:
         return read_image(source)
     if isinstance(source, Image.Image):
         return source
-    raise BadInput("Asked to explain a photo", f"Found {type(source).__name__}", "Give a path, a PIL image or a tensor batch")
+    raise BadInput(
+        "Asked to explain a photo",
+        f"Found {type(source).__name__}",
+        "Give a path, a PIL image or a tensor batch",
+    )
 
 
 def _bytes_of(t: Tensor) -> memoryview:
-    return memoryview(t.cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return t.cpu().contiguous().flatten().view(torch.uint8).numpy().data
 
 
 def _check_sum(t: Tensor) -> int:

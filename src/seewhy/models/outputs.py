@@ -59,7 +59,11 @@ def pick(raw: Any, key: OutputKey = None) -> Tensor:
         parts = _parts(raw)
         if key is None:
             key = next((k for k in USUAL_KEYS if isinstance(parts.get(k), Tensor)), None)
-            found = parts[key] if key is not None else next((v for v in parts.values() if isinstance(v, Tensor)), None)
+            found = (
+                parts[key]
+                if key is not None
+                else next((v for v in parts.values() if isinstance(v, Tensor)), None)
+            )
         elif isinstance(key, int) and key < 0 and isinstance(raw, tuple | list):
             found = parts.get(len(raw) + key)
         else:
@@ -67,7 +71,8 @@ def pick(raw: Any, key: OutputKey = None) -> Tensor:
     if not isinstance(found, Tensor):
         names = [str(k) for k, v in _parts(raw).items() if isinstance(v, Tensor)]
         raise BadInput(
-            "Asked for the tensor that holds the model's answer" + (f" under {key!r}" if key is not None else ""),
+            "Asked for the tensor that holds the model's answer"
+            + (f" under {key!r}" if key is not None else ""),
             f"The model returned {type(raw).__name__} without it" + (f". {listing(names)}" if names else ""),
             "Name it: Model(module, output='logits')",
         )
@@ -75,7 +80,7 @@ def pick(raw: Any, key: OutputKey = None) -> Tensor:
 
 
 def swap(raw: Any, new: Tensor) -> Any:
-    """Return a copy of `raw` in which the tensor that `pick(raw)` finds is `new`; `raw` itself is not changed."""
+    """Return a copy of `raw` in which the tensor that `pick(raw)` finds is `new`; `raw` stays as it is."""
     old = pick(raw)
     if raw is old:
         return new

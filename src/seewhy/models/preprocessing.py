@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from math import floor
 from typing import Literal
 
@@ -32,12 +32,13 @@ class Preprocessing:
     size
         Height and width in pixels that the model receives.
     fit
-        How the photo is brought to `size`; what then overlaps is cut off around the centre, what is missing is filled.
-        "crop": keep the aspect ratio, cover. "pad": keep the aspect ratio, everything visible, bars in the mean colour.
-        "squash": lose the aspect ratio. "none": keep the photo's own size.
+        How the photo is brought to `size`; what then overlaps is cut off around the centre, what is missing
+        is filled. "crop": keep the aspect ratio, cover. "pad": keep the aspect ratio, everything visible,
+        bars in the mean colour. "squash": lose the aspect ratio. "none": keep the photo's own size.
     resize
-        What the photo is resized to before the centre is cut out. An int is the length of the shorter edge (fit "crop");
-        a pair (height, width) is covered ("crop"), fitted into ("pad") or met ("squash"). None means `size`.
+        What the photo is resized to before the centre is cut out. An int is the length of the shorter edge
+        (fit "crop"); a pair (height, width) is covered ("crop"), fitted into ("pad") or met ("squash"). None
+        means `size`.
     interpolation
         PIL filter of the resizing.
     mean, std
@@ -46,6 +47,9 @@ class Preprocessing:
         Factor from 8-bit values to the scale of `mean`: 1/255, or 1/127.5 with mean 1 in some TF models.
     antialias
         Whether shrinking averages over all source pixels. Video models of torchvision do without.
+    centre
+        Where an odd number of pixels is to be cut away: "even" rounds the half to even as torchvision and timm do,
+        "down" takes the smaller half first as transformers does.
     frames
         Frames of a clip for video models; None for models of single images.
     """
@@ -58,24 +62,34 @@ class Preprocessing:
     std: tuple[float, ...] = IMAGENET_STD
     scale: float = 1 / 255
     antialias: bool = True
+    centre: Literal["even", "down"] = "even"
     frames: int | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):  # lists, as JSON gives them, become tuples: the instance stays hashable
-            value = getattr(self, field.name)
-            if isinstance(value, list):
-                object.__setattr__(self, field.name, tuple(value))
         asked = "Asked for a preprocessing"
         if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3) or any(s <= 0 for s in self.std):
-            raise BadInput(asked, f"Found mean {self.mean} and std {self.std}",
-                           "Give one mean and one positive deviation a channel, for 1 or 3 channels")
-        pairs = [self.size] if self.resize is None or isinstance(self.resize, int) else [self.size, self.resize]
-        if any(len(p) != 2 or min(p) < 1 for p in pairs) or (isinstance(self.resize, int) and self.resize < 1):
-            raise BadInput(asked, f"Found size {self.size} and resize {self.resize}", "Give (height, width) in pixels")
+            raise BadInput(
+                asked,
+                f"Found mean {self.mean} and std {self.std}",
+                "Give one mean and one positive deviation a channel, for 1 or 3 channels",
+            )
+        pairs = (
+            [self.size] if self.resize is None or isinstance(self.resize, int) else [self.size, self.resize]
+        )
+        if any(len(p) != 2 or min(p) < 1 for p in pairs) or (
+            isinstance(self.resize, int) and self.resize < 1
+        ):
+            raise BadInput(
+                asked, f"Found size {self.size} and resize {self.resize}", "Give (height, width) in pixels"
+            )
         if isinstance(self.resize, int) and self.fit in ("squash", "pad"):
-            raise BadInput(asked, f"Found fit {self.fit!r} with resize {self.resize}", "Give resize as (height, width)")
+            raise BadInput(
+                asked, f"Found fit {self.fit!r} with resize {self.resize}", "Give resize as (height, width)"
+            )
         if not self.antialias and self.interpolation not in ("nearest", "bilinear", "bicubic"):
-            raise BadInput(asked, f"Found {self.interpolation} without antialiasing", "Use nearest, bilinear or bicubic")
+            raise BadInput(
+                asked, f"Found {self.interpolation} without antialiasing", "Use nearest, bilinear or bicubic"
+            )
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Return the `(c, h, w)` float32 tensor of one photo of any mode (see `inputs.images.as_photo`)."""
@@ -107,7 +121,7 @@ class Preprocessing:
         return self._cut(self._resize(image, max(height, 1), max(width, 1)))
 
     def display(self, x: Tensor) -> Tensor:
-        """Return `(c, *size)` model input as uint8 pixels of the same shape: the inverse of `__call__` up to rounding."""
+        """Return `(c, *size)` model input as uint8 pixels of its shape: `__call__` undone but for rounding."""
         mean, std = (self._column(v).reshape(-1, *[1] * (x.ndim - 1)) for v in (self.mean, self.std))
         return ((x.detach().float().cpu() * std + mean) / self.scale).round().clamp(0, 255).to(torch.uint8)
 
@@ -116,19 +130,29 @@ class Preprocessing:
         return (level * self.scale - torch.tensor(self.mean)) / torch.tensor(self.std)
 
     def at(self, size: Size) -> Preprocessing:
-        """Return the same preprocessing for another `(height, width)`; the share of the photo cut away stays the same."""
+        """Return the same for another `(height, width)`; the share of the photo that is cut away stays."""
         if self.resize is None:
             return replace(self, size=size)
         before = (self.resize,) * 2 if isinstance(self.resize, int) else self.resize
         if isinstance(self.resize, int):
-            before = (self.resize * self.size[0] // min(self.size), self.resize * self.size[1] // min(self.size))
-        grown = tuple(floor(new * b / old + 1e-9) for new, b, old in zip(size, before, self.size, strict=True))
+            before = (
+                self.resize * self.size[0] // min(self.size),
+                self.resize * self.size[1] // min(self.size),
+            )
+        grown = tuple(
+            floor(new * b / old + 1e-9) for new, b, old in zip(size, before, self.size, strict=True)
+        )
         simple = isinstance(self.resize, int) and size[0] == size[1]
         return replace(self, size=size, resize=grown[0] if simple else grown)
 
     def to_json(self) -> Json:
-        """Return the parameters as plain JSON, for provenance; `Preprocessing(**json)` gives them back."""
+        """Return the parameters as plain JSON, for provenance."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, parameters: Json) -> Preprocessing:
+        """Return what `to_json` was called on."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in parameters.items()})
 
     def _resized(self, h: int, w: int) -> tuple[int, int]:
         """Return the `(height, width)` before the centre is cut out."""
@@ -151,21 +175,29 @@ class Preprocessing:
             return image.resize((width, height), Image.Resampling[self.interpolation.upper()])
         levels = torch.from_numpy(np.array(image, dtype=np.float32)).reshape(image.height, image.width, -1)
         kind = {} if self.interpolation == "nearest" else {"align_corners": False}
-        resized = torch.nn.functional.interpolate(levels.permute(2, 0, 1)[None], (height, width),
-                                                  mode=self.interpolation, **kind)[0]
+        resized = torch.nn.functional.interpolate(
+            levels.permute(2, 0, 1)[None], (height, width), mode=self.interpolation, **kind
+        )[0]
         pixels = resized.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
         return Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
 
     def _cut(self, image: Image.Image) -> Image.Image:
-        """Cut `size` out of the centre; where the image is smaller, fill (black, or the mean for fit "pad")."""
+        """Cut `size` out of the centre; where the image is smaller, fill: black, or for "pad" the mean."""
         (height, width), (w, h) = self.size, image.size
         if h < height or w < width:
-            colour = tuple(round(m / self.scale) for m in self.mean) if self.fit == "pad" else (0,) * len(self.mean)
-            canvas = Image.new(image.mode, (max(w, width), max(h, height)), colour if len(colour) == 3 else colour[0])
+            colour = (
+                tuple(round(m / self.scale) for m in self.mean)
+                if self.fit == "pad"
+                else (0,) * len(self.mean)
+            )
+            canvas = Image.new(
+                image.mode, (max(w, width), max(h, height)), colour if len(colour) == 3 else colour[0]
+            )
             # Of an odd margin the larger half goes below and to the right, as in torchvision.
             canvas.paste(image, (max(width - w, 0) // 2, max(height - h, 0) // 2))
             image, (w, h) = canvas, canvas.size
-        left, top = round((w - width) / 2), round((h - height) / 2)
+        halve = round if self.centre == "even" else floor
+        left, top = halve((w - width) / 2), halve((h - height) / 2)
         return image.crop((left, top, left + width, top + height))
 
     @staticmethod

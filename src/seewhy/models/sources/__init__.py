@@ -1,1 +1,1 @@
-"""Where models come from: one module a family (`timm:`, `hf:` ...) or packaged model (`efficientnet-lite0` ...)."""
+"""Where models come from: one module a family (`timm:`, `hf:` ...) or packaged model (`mobilenet-v2` ...)."""

@@ -57,8 +57,11 @@ class Options:
         if wanted is str or (wanted is float and isinstance(value, int) and not isinstance(value, bool)):
             value = wanted(value)
         if not isinstance(value, wanted):
-            raise BadInput(f"Asked for {self.spec}", f"The option {key!r} is {value!r}",
-                           f"Give {'true or false' if wanted is bool else f'a value of type {wanted.__name__}'}")
+            raise BadInput(
+                f"Asked for {self.spec}",
+                f"The option {key!r} is {value!r}",
+                f"Give {'true or false' if wanted is bool else f'a value of type {wanted.__name__}'}",
+            )
         return value
 
     def rest(self) -> dict[str, Value]:
@@ -165,8 +168,11 @@ def read_weights(path: Path, asked: str) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UnreadableInput(asked, f"Its weights cannot be read from {path}: {type(error).__name__}",
-                              "Install the package again") from error
+        raise UnreadableInput(
+            asked,
+            f"Its weights cannot be read from {path}: {type(error).__name__}",
+            "Install the package again",
+        ) from error
     return dict(state)
 
 
@@ -181,7 +187,9 @@ def from_network(asked: str, do: str) -> Iterator[None]:
         home = type(error).__module__.partition(".")[0]
         if not isinstance(error, OSError) and home not in ("huggingface_hub", "httpx", "requests", "urllib3"):
             raise
-        raise BadInput(asked, "Its weights are not on this machine and could not be downloaded", do) from error
+        raise BadInput(
+            asked, "Its weights are not on this machine and could not be downloaded", do
+        ) from error
 
 
 def pair(text: str, spec: str) -> tuple[int, int]:
@@ -194,5 +202,7 @@ def pair(text: str, spec: str) -> tuple[int, int]:
     """
     found = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", text)
     if not found:
-        raise BadInput(f"Asked for {spec}", f"The size {text!r} is none", "Write HEIGHTxWIDTH in pixels, such as 192x320")
+        raise BadInput(
+            f"Asked for {spec}", f"The size {text!r} is none", "Write HEIGHTxWIDTH in pixels, such as 192x320"
+        )
     return int(found[1]), int(found[2] or found[1])

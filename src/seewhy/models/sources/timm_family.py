@@ -1,7 +1,7 @@
 """`timm:NAME`: models of timm, with the preprocessing of their own pretrained configuration.
 
-Options besides the usual ones go to `timm.create_model` (`num_classes=10`, `in_chans=1` ...). With `size=192x320`, models
-of a fixed input size are built for it.
+Options besides the usual ones go to `timm.create_model` (`num_classes=10`, `in_chans=1` ...). With
+`size=192x320`, models of a fixed input size are built for it.
 """
 
 from __future__ import annotations
@@ -34,13 +34,22 @@ class Timm(Family):
             self._check(timm, which, pretrained)
         extra: dict[str, Any] = {k: options.values.pop(k) for k in list(options.values) if k not in _COMMON}
         size = str(options.values.get("size", ""))
-        with from_network(asked, "Connect to the network once, or add ?pretrained=false for untrained weights"):
-            module = self._create(timm, which, pretrained, pair(size, options.spec) if size else None, extra, asked)
+        with from_network(
+            asked, "Connect to the network once, or add ?pretrained=false for untrained weights"
+        ):
+            module = self._create(
+                timm, which, pretrained, pair(size, options.spec) if size else None, extra, asked
+            )
         config = timm.data.resolve_model_data_config(module)
         classes = getattr(module, "num_classes", 0)
         notes = () if pretrained else ("Its weights are untrained.",)
-        return Model(module, preprocess=preprocessing(config), labels=_labels(timm, module, classes) if classes else None,
-                     kind="classes" if classes > 1 else None if classes else "embedding", notes=notes)
+        return Model(
+            module,
+            preprocess=preprocessing(config),
+            labels=_labels(timm, module, classes) if classes else None,
+            kind="classes" if classes > 1 else None if classes else "embedding",
+            notes=notes,
+        )
 
     def names(self) -> list[str]:
         """See `Family.names`."""
@@ -57,12 +66,21 @@ class Timm(Family):
             return
         tagged = timm.list_pretrained(f"{architecture}.*") + timm.list_pretrained(architecture)
         if not tagged:
-            raise BadInput(f"Asked for the timm model {which!r}", "It has no pretrained weights", "Add ?pretrained=false")
+            raise BadInput(
+                f"Asked for the timm model {which!r}", "It has no pretrained weights", "Add ?pretrained=false"
+            )
         if tag and which not in tagged:
             raise UnknownName("timm model", which, tagged)
 
-    def _create(self, timm: Any, which: str, pretrained: bool, size: tuple[int, int] | None,
-                extra: dict[str, Any], asked: str) -> Any:
+    def _create(
+        self,
+        timm: Any,
+        which: str,
+        pretrained: bool,
+        size: tuple[int, int] | None,
+        extra: dict[str, Any],
+        asked: str,
+    ) -> Any:
         try:
             if size is not None:
                 try:
@@ -81,11 +99,19 @@ def preprocessing(config: dict[str, Any]) -> Preprocessing:
     resize = tuple(floor(edge / share) for edge in size)
     fit: Fit = {"squash": "squash", "border": "pad"}.get(config.get("crop_mode") or "center", "crop")  # type: ignore[assignment]
     simple = fit == "crop" and resize[0] == resize[1]
-    mean, std = ((tuple(v) * channels)[:channels] if len(v) == 1 else tuple(v) for v in (config["mean"], config["std"]))
+    mean, std = (
+        (tuple(v) * channels)[:channels] if len(v) == 1 else tuple(v) for v in (config["mean"], config["std"])
+    )
     if channels == 1 and len(mean) == 3:
         mean, std = (sum(mean) / 3,), (sum(std) / 3,)
-    return Preprocessing(tuple(size), fit, resize[0] if simple else resize, config.get("interpolation") or "bilinear",
-                         mean, std)
+    return Preprocessing(
+        tuple(size),
+        fit,
+        resize[0] if simple else resize,
+        config.get("interpolation") or "bilinear",
+        mean,
+        std,
+    )
 
 
 def _labels(timm: Any, module: Any, classes: int) -> Labels | None:

@@ -1,4 +1,4 @@
-"""`torchvision:NAME`: image and video classifiers of torchvision, with the preprocessing of their DEFAULT weights."""
+"""`torchvision:NAME`: image and video classifiers, with the preprocessing of their DEFAULT weights."""
 
 from __future__ import annotations
 
@@ -34,16 +34,25 @@ class Torchvision(Family):
         extra: dict[str, Any] = {}
         if not pretrained and which in ("googlenet", "inception_v3"):
             extra["init_weights"] = False  # their own initialisation takes minutes and warns that it will go
-        with from_network(asked, "Connect to the network once, or add ?pretrained=false for untrained weights"):
+        with from_network(
+            asked, "Connect to the network once, or add ?pretrained=false for untrained weights"
+        ):
             try:
                 module = models.get_model(which, weights=weights if pretrained else None, **extra)
             except RuntimeError as error:  # torch.hub's check of the file's hash
-                raise BadInput(asked, f"Its weights are damaged: {error}", "Delete the file and load again") from error
+                raise BadInput(
+                    asked, f"Its weights are damaged: {error}", "Delete the file and load again"
+                ) from error
         video = which in models.list_models(module=models.video)
         categories = weights.meta["categories"]
         labels = (imagenet_labels() if len(categories) == 1000 and not video else None) or Labels(categories)
-        return Model(module, preprocess=preprocessing(weights.transforms(), frames if video else None), labels=labels,
-                     kind="classes", notes=() if pretrained else ("Its weights are untrained.",))
+        return Model(
+            module,
+            preprocess=preprocessing(weights.transforms(), frames if video else None),
+            labels=labels,
+            kind="classes",
+            notes=() if pretrained else ("Its weights are untrained.",),
+        )
 
     def names(self) -> list[str]:
         """See `Family.names`."""
@@ -62,6 +71,13 @@ def preprocessing(preset: Any, frames: int | None) -> Preprocessing:
     crop, resize = list(preset.crop_size), list(preset.resize_size)
     size = (crop[0], crop[-1])
     # Two numbers are met as they are, aspect ratio lost; one is the length of the shorter edge.
-    return Preprocessing(size, "squash" if len(resize) == 2 else "crop", tuple(resize) if len(resize) == 2 else resize[0],
-                         preset.interpolation.value, tuple(preset.mean), tuple(preset.std),
-                         antialias=getattr(preset, "antialias", False) is not False, frames=frames)
+    return Preprocessing(
+        size,
+        "squash" if len(resize) == 2 else "crop",
+        tuple(resize) if len(resize) == 2 else resize[0],
+        preset.interpolation.value,
+        tuple(preset.mean),
+        tuple(preset.std),
+        antialias=getattr(preset, "antialias", False) is not False,
+        frames=frames,
+    )
