@@ -17,8 +17,8 @@ class Agreement:
     Parameters
     ----------
     spearman
-        `(n,)` float32 correlation of ranks, -1 to 1; ties share their mean rank. NaN where a map is constant or
-        holds a value that is no number.
+        `(n,)` float32 correlation of ranks, -1 to 1; ties share their mean rank. NaN where a map is constant
+        or holds a value that is no number.
     pearson
         `(n,)` float32 correlation of values, likewise.
     """
@@ -41,7 +41,8 @@ def _correlation(a: Tensor, b: Tensor) -> Tensor:
         return torch.where(constant, torch.nan, v - v.mean(1, keepdim=True))
 
     a, b = centred(a), centred(b)
-    return ((a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))).clamp(-1, 1)
+    products: Tensor = (a * b).sum(1) / (a.square().sum(1).sqrt() * b.square().sum(1).sqrt())
+    return products.clamp(-1, 1)
 
 
 def _ranks(v: Tensor) -> Tensor:

@@ -39,8 +39,8 @@ class Attribution:
     Parameters
     ----------
     values
-        `(n, h, w)` or `(n, t, h, w)` float32 on the CPU, at input resolution, not normalised, clipped or rectified
-        beyond the method's definition.
+        `(n, h, w)` or `(n, t, h, w)` float32 on the CPU, at input resolution, not normalised, clipped or
+        rectified beyond the method's definition.
     native
         `(n, *cells)` float32: the method's own grid, before resizing.
     pixels
@@ -69,7 +69,8 @@ class Attribution:
 
     def __repr__(self) -> str:
         p = self.provenance
-        return f"Attribution({p['method']} of {p['model']}, values {tuple(self.values.shape)}, {p['seconds']:.2f} s)"
+        shape = tuple(self.values.shape)
+        return f"Attribution({p['method']} of {p['model']}, values {shape}, {p['seconds']:.2f} s)"
 
     @property
     def signed(self) -> bool:
@@ -207,7 +208,8 @@ class Attribution:
         caption
             Whether to write the provenance below.
         **look
-            Fields of `seewhy.show.Look`: mode ("alpha", "map", "mask", "contour"), opacity, cmap, grey, upscale, smooth.
+            Fields of `seewhy.show.Look`: mode ("alpha", "map", "mask", "contour"), opacity, cmap, grey,
+            upscale, smooth, fade.
 
         Returns
         -------
@@ -267,7 +269,8 @@ class Attribution:
             name = escape(str(self.provenance["inputs"][i].get("path", f"input {i}")))
             figures.append(
                 f'<figure style="margin:0;max-width:30em"><img alt="{name}: {escape(self.text_twin(i))}" '
-                f'src="data:image/png;base64,{data}" style="max-width:100%"/><figcaption style="font-size:90%">'
+                f'src="data:image/png;base64,{data}" style="max-width:100%"/>'
+                f'<figcaption style="font-size:90%">'
                 f"<b>{name}</b><br/>{escape(captions.caption(self.provenance, i))}</figcaption></figure>"
             )
         rest = f"<p>and {len(self) - SHOWN} more</p>" if len(self) > SHOWN else ""

@@ -93,10 +93,10 @@ class Scale:
     def of(cls, values: Array, signed: bool, quantile: float = 0.995) -> Scale:
         """Return the scale of an array of any shape.
 
-        Unsigned: `[0, q]`; signed: `[-q, q]`, with q the given quantile of v or |v|. Where that quantile is zero
-        but some values are not (a map of few points), q is the largest value. An unsigned map that lies far above
-        zero everywhere (its lowest values over a third of q, as RISE's do) would be one veil of colour: its scale
-        starts at the quantile `1 - quantile` instead, and `remarks` says so.
+        Unsigned: `[0, q]`; signed: `[-q, q]`, with q the given quantile of v or |v|. Where that is zero
+        but some values are not (a map of few points), q is the largest value. An unsigned map that lies far
+        above zero everywhere (its lowest values over a third of q, as RISE's do) would be one veil of colour:
+        its scale starts at the quantile `1 - quantile` instead, and `remarks` says so.
         """
         v = np.asarray(values, np.float64).ravel()
         finite = v[np.isfinite(v)]
@@ -130,7 +130,7 @@ class Scale:
         return entries
 
     def strength(self, values: Array) -> Array:
-        """Return the float64 distance from zero, or from a start above it, as a fraction of the scale, 0 to 1.
+        """Return the distance from zero, or from a start above it, as a fraction of the scale, 0 to 1.
 
         Values without a number have none.
         """

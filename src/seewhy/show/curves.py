@@ -9,8 +9,8 @@ from html import escape
 from seewhy.errors import BadInput
 from seewhy.show.words import number
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#6b6b6b")
-"""Okabe and Ito's colours, told apart by colour-blind readers too; lines also differ in dashes."""
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#a87000", "#2f86b8", "#8c6bb1", "#6b6b6b")
+"""After Okabe and Ito, told apart by colour-blind readers too; lines also differ in dashes."""
 DASHES = ("", "8 3", "2 3", "8 3 2 3", "12 4", "4 2", "1 2", "6 2 1 2 1 2")
 BASELINE_DASHES = ("2 3", "7 4", "7 3 2 3", "1 3")
 
@@ -83,7 +83,7 @@ def plot(
     ys = [float(y) for c in ordered for y in (*c.values, *c.low, *c.high)]
     x0, x1 = min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1
     lowest, highest = min(0.0, *ys), max(ys) if max(ys) > min(0.0, *ys) else min(0.0, *ys) + 1
-    step = _step((highest - lowest) / 4)
+    step = _step((highest - lowest) / 5)
     y0, y1 = lowest // step * step, -(-highest // step) * step
 
     def px(x: float) -> float:
@@ -96,16 +96,16 @@ def plot(
         return " ".join(f"{px(float(x)):.1f},{py(float(y)):.1f}" for x, y in zip(at, values, strict=True))
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="plot" role="img" viewBox="0 0 {w} {tall}" width="{w}" '
-        f'height="{tall}" font-family="system-ui, sans-serif" font-size="13" fill="currentColor" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="plot" role="img" viewBox="0 0 {w} {tall}" '
+        f'width="{w}" height="{tall}" font-family="system-ui, sans-serif" font-size="13" fill="currentColor" '
         f'aria-label="{escape(_twin(title, ordered))}">',
         f'<text x="{left}" y="18" font-size="15" font-weight="600">{escape(title)}</text>',
     ]
     for i in range(round((y1 - y0) / step) + 1):
-        y = py(y0 + i * step)
+        y, tick = py(y0 + i * step), number(round(y0 + i * step, 10))
         parts += [
             f'<path d="M{left} {y:.1f}H{w - right}" stroke="currentColor" stroke-opacity="0.16"/>',
-            f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{number(round(y0 + i * step, 10))}</text>',
+            f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{tick}</text>',
         ]
     for i in range(5):
         x = x0 + i / 4 * (x1 - x0)

@@ -42,8 +42,8 @@ class Look:
     smooth
         Whether enlarging interpolates; None: only for inputs above 64 pixels.
     fade
-        Exponent from strength to opacity, above 0: below 1 the weak places show more. None: 1, or 0.6 for a map
-        of fine grain, where the median strength is under a twentieth and little could be seen.
+        Exponent from strength to opacity, above 0: below 1 the weak places show more. None: 1, or 0.6 for a
+        map of fine grain, whose median strength is under a twentieth, so that little could be seen.
     """
 
     mode: Mode = "alpha"

@@ -32,6 +32,22 @@ _ASCII = {
 _DRAWN = "·±°"
 
 
+def contrast(a: Colour, b: Colour) -> float:
+    """Return the WCAG contrast ratio of two sRGB colours, 1 to 21."""
+    lights = []
+    for colour in (a, b):
+        linear = [
+            v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (c / 255 for c in colour)
+        ]
+        lights.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
+    return float((max(lights) + 0.05) / (min(lights) + 0.05))
+
+
+def ink_on(colour: Colour) -> Colour:
+    """Return black or white, whichever is easier to read on `colour` (at least 4.5 to 1 on any)."""
+    return max(((0, 0, 0), PAPER), key=lambda ink: contrast(ink, colour))
+
+
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Return the built-in font at `size` pixels."""

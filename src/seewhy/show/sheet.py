@@ -20,6 +20,7 @@ from seewhy.show.lettering import (
     beside,
     font,
     framed,
+    ink_on,
     leading,
     paragraph,
     shorten,
@@ -30,7 +31,7 @@ from seewhy.show.lettering import (
 Sharing = Literal["panel", "column", "all"]
 SHARING: dict[Sharing, str] = {
     "panel": "Each map has a scale of its own: colours do not compare between maps.",
-    "column": "Same scale down each column; columns differ in what they measure: compare colours down, not across.",
+    "column": "Same scale down each column; columns measure different things: compare down, not across.",
     "all": "Same scale for all maps.",
 }
 
@@ -221,7 +222,7 @@ def heat_table(
                 outline=None if known else RULE,
             )
             words = f"{round(value, 2) + 0.0:.2f}" if known else "n/a"
-            ink = INK if 0.299 * r + 0.587 * g + 0.114 * b > 140 else PAPER
+            ink = ink_on((r, g, b))
             draw.text(
                 (left + (cell - width(words, size)) // 2, top + (cell // 2 - leading(size)) // 2),
                 words,
