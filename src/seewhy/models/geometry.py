@@ -1,14 +1,17 @@
 """Where a layer's cells lie, found by experiment.
 
-Shapes alone cannot tell a layout: `(n, 16, 16, 16)` may hold its channels first or last, 393 tokens of a clip may be
-2 x 14 x 14 cells behind one class token or something else, and a run of tokens may go through space or time first. So the
-network is shown a noise input, copies of it with one block changed, and another noise input altogether:
+Shapes alone cannot tell a layout: `(n, 16, 16, 16)` may hold its channels first or last, 393 tokens of a clip
+may be 2 x 14 x 14 cells behind one class token or something else, and a run of tokens may go through space or
+time first. So the network is shown a noise input, copies of it with one block changed, and another noise
+input altogether:
 
-- the tokens that are equal for the two noise inputs when a token stream first appears, before attention mixes it, do
-  not depend on the image: class, register and distillation tokens;
-- among the layouts that the shape allows, the right one is that in which the cells over the changed block respond most.
+- the tokens that are equal for the two noise inputs when a token stream first appears, before attention mixes
+  it, do not depend on the image: class, register and distillation tokens;
+- among the layouts that the shape allows, the right one is that in which the cells over the changed block
+  respond most.
 
-The blocks lie away from the diagonal, so that a transposed reading, or an attention map of tokens by tokens, misses them.
+The blocks lie away from the diagonal, so that a transposed reading, or an attention map of tokens by tokens,
+misses them.
 """
 
 from __future__ import annotations
@@ -57,9 +60,13 @@ class Probe:
         size = tuple(input_shape[1:])
         draw = torch.Generator().manual_seed(seed)
         base, other = torch.randn(2, *input_shape, generator=draw)
-        blocks = tuple(tuple(_span(c, n, 4 if len(size) == 3 and axis == 0 else 7)
-                             for axis, (c, n) in enumerate(zip(centre[-len(size):], size, strict=True)))
-                       for centre in CENTRES)
+        blocks = tuple(
+            tuple(
+                _span(c, n, 4 if len(size) == 3 and axis == 0 else 7)
+                for axis, (c, n) in enumerate(zip(centre[-len(size) :], size, strict=True))
+            )
+            for centre in CENTRES
+        )
         samples = [base, other]
         for block in blocks:
             changed = base.clone()
@@ -76,9 +83,10 @@ def _span(centre: float, side: int, parts: int) -> tuple[int, int]:
 
 
 def response(out: Tensor, channels: int) -> Tensor:
-    """Return `(blocks, ...)`: how much each place of a layer's output changed, as the norm over the axis `channels`."""
+    """Return `(blocks, ...)`: how much each place of an output changed, the norm over the axis `channels`."""
     changed = out[2:].float() - out[:1].float()
-    return torch.linalg.vector_norm(changed, dim=channels)
+    size: Tensor = torch.linalg.vector_norm(changed, dim=channels)
+    return size
 
 
 def evidence(responses: Tensor, probe: Probe) -> tuple[int, float]:
@@ -87,8 +95,8 @@ def evidence(responses: Tensor, probe: Probe) -> tuple[int, float]:
     Returns
     -------
     hits
-        Blocks whose strongest cell lies over the block or beside it. What a cell responds to every block is taken
-        off first: some tokens of trained transformers respond to anything.
+        Blocks whose strongest cell lies over the block or beside it. What a cell responds to every block is
+        taken off first: some tokens of trained transformers respond to anything.
     share
         Part of the whole response that lies over the blocks, in [0, 1].
     """
@@ -98,16 +106,21 @@ def evidence(responses: Tensor, probe: Probe) -> tuple[int, float]:
     own = responses - (responses.sum(0) - responses) / (len(responses) - 1)
     hits, over = 0, 0.0
     for block, map_, r in zip(probe.blocks, own, responses, strict=True):
-        spans = [(floor(a * n / side), ceil(b * n / side)) for (a, b), n, side in zip(block, cells, probe.size, strict=True)]
+        spans = [
+            (floor(a * n / side), ceil(b * n / side))
+            for (a, b), n, side in zip(block, cells, probe.size, strict=True)
+        ]
         peak = torch.unravel_index(map_.argmax(), cells)
         changed = bool(r.max() > 0) and bool(r.isfinite().all())
-        hits += changed and all(first - 1 <= int(i) <= last for i, (first, last) in zip(peak, spans, strict=True))
+        hits += changed and all(
+            first - 1 <= int(i) <= last for i, (first, last) in zip(peak, spans, strict=True)
+        )
         over += float(r[tuple(slice(*s) for s in spans)].sum() / r.sum()) if changed else 0.0
     return hits, over / len(responses)
 
 
 def plausible(cells: Size, size: Size) -> bool:
-    """Whether cells of one stride (rows and columns alike, up to rounding and missing padding) could give `cells`."""
+    """Whether one stride for rows and columns, up to rounding and missing padding, could give `cells`."""
     if any(c > s for c, s in zip(cells, size, strict=True)):
         return False
     # n cells of stride s on a side: n - 1 <= side / s <= n + 1.5.
@@ -139,7 +152,8 @@ class Reader:
     streams
         Token streams met so far: length to grid.
     prefix
-        Tokens in front of the cells in the first stream that had any; streams that are pooled later keep them.
+        Tokens in front of the cells in the first stream that had any; streams that are pooled later keep
+        them.
     """
 
     probe: Probe
@@ -147,7 +161,7 @@ class Reader:
     prefix: int = 0
 
     def meet(self, tensor: Tensor, announced: Size | None = None) -> str:
-        """Look at a tensor; where it is a token stream of a new length, find its grid. Return why it has none."""
+        """Find the grid of a tensor that is a token stream of a new length; return why it has none."""
         if tensor.ndim != 3 or len(tensor) != len(self.probe.x) or not tensor.is_floating_point():
             return "its output is no token stream of the batch"
         length = tensor.shape[1]
@@ -161,11 +175,13 @@ class Reader:
         if int(constant.sum()) > front:
             return "tokens that do not depend on the image stand behind or between those that do"
         self.prefix = self.prefix or front
-        candidates = [Grid("tokens", cells, p, space_major)
-                      for p in dict.fromkeys((front,) if front else (self.prefix, 0))
-                      for cells in ([announced] if announced else factorings(length - p, self.probe.size))
-                      if prod(cells) == length - p
-                      for space_major in ((False, True) if len(cells) == 3 else (False,))]
+        candidates = [
+            Grid("tokens", cells, p, space_major)
+            for p in dict.fromkeys((front,) if front else (self.prefix, 0))
+            for cells in ([announced] if announced else factorings(length - p, self.probe.size))
+            if prod(cells) == length - p
+            for space_major in ((False, True) if len(cells) == 3 else (False,))
+        ]
         found = self._best(tensor, candidates)
         if isinstance(found, str):
             return found
@@ -198,7 +214,8 @@ class Reader:
         scored = [(*evidence(self._responses(out, g), self.probe), g) for g in candidates]
         hits, _, grid = max(scored, key=lambda s: s[:2])
         if hits < NEEDED:
-            return f"its cells do not follow the input: {hits} of {len(self.probe.blocks)} changed blocks were found again"
+            blocks = len(self.probe.blocks)
+            return f"its cells do not follow the input: {hits} of {blocks} changed blocks were found again"
         return grid
 
     @staticmethod

@@ -1,7 +1,7 @@
 """How a layer's output lies over the input: rows and columns of an image, frames, rows and columns of a clip.
 
-One reader turns CNN maps `(n, c, h, w)`, channels-last stages `(n, h, w, c)` (Swin), tokens `(n, prefix + h*w, c)` and
-their video forms into `(n, c, *cells)`, and one writer turns them back.
+One reader turns CNN maps `(n, c, h, w)`, channels-last stages `(n, h, w, c)` (Swin), tokens `(n, prefix +
+h*w, c)` and their video forms into `(n, c, *cells)`, and one writer turns them back.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class Grid:
             case "tokens":
                 if a.ndim != 3 or a.shape[1] != self.prefix + prod(self.cells):
                     raise self._mismatch(a)
-                grid = a[:, self.prefix :].transpose(1, 2).unflatten(2, self._order(self.cells))
+                n, _, c = a.shape
+                grid = a[:, self.prefix :].transpose(1, 2).reshape(n, c, *self._order(self.cells))
                 if self.space_major:
                     grid = grid.movedim(-1, 2)
         if tuple(grid.shape[2:]) != self.cells:
@@ -84,5 +85,7 @@ class Grid:
         return (*cells[1:], cells[0]) if self.space_major else cells
 
     def _mismatch(self, a: Tensor) -> DoesNotFit:
-        return DoesNotFit(f"Asked to read a grid of {' x '.join(map(str, self.cells))} cells ({self.layout})",
-                          f"The layer put out shape {tuple(a.shape)}")
+        return DoesNotFit(
+            f"Asked to read a grid of {' x '.join(map(str, self.cells))} cells ({self.layout})",
+            f"The layer put out shape {tuple(a.shape)}",
+        )

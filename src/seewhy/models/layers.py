@@ -1,15 +1,17 @@
 """The layers of a model: what they put out, how that lies over the input, and which of them a method can use.
 
-Two passes find out: one forward pass on a probe (see `seewhy.models.geometry`) gives every layer its grid, and one
-gradient of the answer says which layers it depends on. The default layer is the last in order of execution that
+Two passes find out: one forward pass on a probe (see `seewhy.models.geometry`) gives every layer its grid,
+and one gradient of the answer says which layers it depends on. The default layer is the last in order of
+execution that
 
 - has a grid of more than one cell over rows and columns,
-- is live: the answer has a gradient in its cells. The patch tokens that a transformer with a class token puts out last are
-  not, so that the last block's first norm is chosen there;
-- is neither a bare `nn.Linear` (projections inside attention) nor a pooling, dropout, identity or reshaping layer.
+- is live: the answer has a gradient in its cells. The patch tokens that a transformer with a class token puts
+  out last are not, so that the last block's first norm is chosen there;
+- is neither a bare `nn.Linear` (projections inside attention) nor a pooling, dropout, identity or reshaping
+  layer.
 
-Layers that put out the same tensor (a container and its last child) are one: it goes by the outermost live name, and by
-what made it, so that a container that ends in a pooling layer counts as pooling.
+Layers that put out the same tensor (a container and its last child) are one: it goes by the outermost live
+name, and by what made it, so that a container that ends in a pooling layer counts as pooling.
 """
 
 from __future__ import annotations
@@ -50,7 +52,8 @@ class Layer:
     grid
         How the output lies over the input; None where it does not.
     live
-        Whether the answer depends on the cells of this output (patch tokens behind the last attention often do not).
+        Whether the answer depends on the cells of this output (patch tokens behind the last attention often
+        do not).
     reason
         Why it does not fit; "" when it does.
     """
@@ -70,7 +73,7 @@ class Layer:
 
 @dataclass
 class _Called:
-    """A layer's last call: its output's shape, its grid or why there is none, and the layer that made the tensor."""
+    """A layer's last call: its output's shape, its grid or why it has none, and the layer that made it."""
 
     name: str
     module: nn.Module
@@ -86,9 +89,9 @@ class _Survey:
 
 
 def survey(model: Model, input_shape: Size) -> list[Layer]:
-    """Return every layer that a forward pass on `(c, *size)` inputs calls, in order of execution. Cached on the model.
+    """Return every layer that a forward pass on `(c, *size)` inputs calls, in order of execution.
 
-    A layer called several times stands where its last call stands.
+    A layer called several times stands where its last call stands. The result is cached on the model.
 
     Raises
     ------
@@ -99,7 +102,7 @@ def survey(model: Model, input_shape: Size) -> list[Layer]:
 
 
 def default_layer(model: Model, input_shape: Size) -> Layer:
-    """Return the layer that Grad-CAM and its family use when none is named; the module's head says how it is chosen.
+    """Return the layer that Grad-CAM and its family use when none is named: the module's head says which.
 
     Raises
     ------
@@ -108,9 +111,16 @@ def default_layer(model: Model, input_shape: Size) -> Layer:
     """
     useful = _surveyed(model, input_shape).useful
     if not useful:
-        why = "it only runs forward" if not model.differentiable else "no layer has cells that the answer depends on"
-        raise DoesNotFit(f"Asked for a layer of {model.name} to explain", f"None fits: {why}",
-                         "Use a method that needs no layer")
+        why = (
+            "it only runs forward"
+            if not model.differentiable
+            else "no layer has cells that the answer has a gradient in (it never has behind a head of zeros)"
+        )
+        raise DoesNotFit(
+            f"Asked for a layer of {model.name} to explain",
+            f"None fits: {why}",
+            "Use a method that needs no layer",
+        )
     return useful[0]
 
 
@@ -155,22 +165,29 @@ def _find(model: Model, layer: str, input_shape: Size) -> Layer:
             return found
     names = [name for name, _ in model.module.named_modules() if name]
     if layer in names:
-        raise DoesNotFit(f"Asked for the layer {layer!r} of {model.name}", "The forward pass never calls it",
-                         _those_that_fit(result))
+        raise DoesNotFit(
+            f"Asked for the layer {layer!r} of {model.name}",
+            "The forward pass never calls it",
+            _those_that_fit(result),
+        )
     near = nearest(layer, names)
     raise UnknownName("layer", layer, names, do=did_you_mean(near) or _those_that_fit(result))
 
 
 def _refusal(model: Model, layer: Layer, input_shape: Size) -> DoesNotFit:
-    return DoesNotFit(f"Asked for the layer {layer.name!r} of {model.name}",
-                      f"It put out {layer.shape} and does not fit: {layer.reason}",
-                      _those_that_fit(_surveyed(model, input_shape)))
+    return DoesNotFit(
+        f"Asked for the layer {layer.name!r} of {model.name}",
+        f"It put out {layer.shape} and does not fit: {layer.reason}",
+        _those_that_fit(_surveyed(model, input_shape)),
+    )
 
 
 def _those_that_fit(result: _Survey) -> str:
     if not result.useful:
         return "No layer of this model fits"
-    names = [layer.name for layer in result.useful]
+    default, *others = result.useful
+    # Outer layers say more: layer4, layer3, layer2 rather than the convolutions of layer4.
+    names = [layer.name for layer in (default, *sorted(others, key=lambda layer: layer.name.count(".")))]
     rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"Layers that fit: {', '.join(names[:_SHOWN])}{rest}"
 
@@ -186,18 +203,26 @@ def _surveyed(model: Model, input_shape: Size) -> _Survey:
 
 def _explore(model: Model, input_shape: Size) -> _Survey:
     if len(input_shape) not in (3, 4):
-        raise BadInput(f"Asked for the layers of {model.name} on inputs of shape {input_shape}",
-                       "Inputs are (channels, height, width) or (channels, frames, height, width)")
+        raise BadInput(
+            f"Asked for the layers of {model.name} on inputs of shape {input_shape}",
+            "Inputs are (channels, height, width) or (channels, frames, height, width)",
+        )
     probe = Probe.of(input_shape)
     try:
         called = _trace(model, probe)
         with_grid = [c.name for c in called if isinstance(c.grid, Grid)]
-        live = _live(model, probe, {c.name: c.grid for c in called if isinstance(c.grid, Grid)}) if with_grid else set()
+        live = (
+            _live(model, probe, {c.name: c.grid for c in called if isinstance(c.grid, Grid)})
+            if with_grid
+            else set()
+        )
     except Exception as error:
         first_line = (str(error).strip() or "no message").splitlines()[0]
-        raise DoesNotFit(f"Asked for the layers of {model.name} on inputs of shape {input_shape}",
-                         f"Its forward pass failed with {type(error).__name__}: {first_line}",
-                         "Give inputs of the size that the model was made for") from error
+        raise DoesNotFit(
+            f"Asked for the layers of {model.name} on inputs of shape {input_shape}",
+            f"Its forward pass failed with {type(error).__name__}: {first_line}",
+            "Give inputs of the size that the model was made for",
+        ) from error
     layers = []
     for c in called:
         grid = c.grid if isinstance(c.grid, Grid) else None
@@ -214,7 +239,9 @@ def _trace(model: Model, probe: Probe) -> list[_Called]:
     """Run the probe through the network and read every layer's grid as its output passes by."""
     reader = Reader(probe)
     calls: dict[str, _Called] = {}
-    seen: dict[int, tuple[weakref.ref[Tensor], int, str]] = {}  # id: tensor, its version, the layer that made it
+    seen: dict[
+        int, tuple[weakref.ref[Tensor], int, str]
+    ] = {}  # id: tensor, its version, the layer that made it
 
     def before(_module: nn.Module, args: Any, kwargs: Any) -> None:
         for value in (*args, *kwargs.values()):
@@ -232,7 +259,9 @@ def _trace(model: Model, probe: Probe) -> list[_Called]:
             maker = known[2] if same and known is not None else name
             seen[id(out)] = (weakref.ref(out), out._version, maker)
             calls.pop(name, None)  # the last call counts, and its place in the order
-            calls[name] = _Called(name, module, tuple(out.shape[1:]), reader.grid(out, _announced(raw, probe)), maker)
+            calls[name] = _Called(
+                name, module, tuple(out.shape[1:]), reader.grid(out, _announced(raw, probe)), maker
+            )
 
         return look
 
@@ -263,11 +292,17 @@ def _live(model: Model, probe: Probe, grids: dict[str, Grid]) -> set[str]:
         answer = model.answer(probe.x[1:2], list(grids), differentiable=True)
         if not answer.output.requires_grad:
             return set()
-        direction = torch.randn(answer.output.shape, generator=torch.Generator().manual_seed(1)).to(answer.output)
-        gradients = torch.autograd.grad((answer.output * direction).sum(), list(answer.activations.values()),
-                                        allow_unused=True)
-    return {name for name, g in zip(answer.activations, gradients, strict=True)
-            if g is not None and bool(grids[name].read(g).any())}
+        direction = torch.randn(answer.output.shape, generator=torch.Generator().manual_seed(1)).to(
+            answer.output
+        )
+        gradients = torch.autograd.grad(
+            (answer.output * direction).sum(), list(answer.activations.values()), allow_unused=True
+        )
+    return {
+        name
+        for name, g in zip(answer.activations, gradients, strict=True)
+        if g is not None and bool(grids[name].read(g).any())
+    }
 
 
 def _useful(layers: list[Layer], called: list[_Called]) -> list[Layer]:
@@ -279,12 +314,17 @@ def _useful(layers: list[Layer], called: list[_Called]) -> list[Layer]:
             continue
         # A layer that was called again later no longer stands for what it made before.
         maker = types.get(call.maker, type(call.module))
-        if any(issubclass(t, nn.Linear) or _NEVER_DEFAULT.search(t.__name__) for t in (maker, type(call.module))):
+        if any(
+            issubclass(t, nn.Linear) or _NEVER_DEFAULT.search(t.__name__) for t in (maker, type(call.module))
+        ):
             continue
         groups.setdefault(call.maker, []).append(layer)
     order = {layer.name: i for i, layer in enumerate(layers)}
-    outermost = [min(group, key=lambda layer: (layer.name.count("."), -order[layer.name])) for group in groups.values()]
-    last = {layer.name: max(order[m.name] for m in group) for layer, group in zip(outermost, groups.values(), strict=True)}
+    outermost = [
+        min(group, key=lambda layer: (layer.name.count("."), -order[layer.name])) for group in groups.values()
+    ]
+    last = {
+        layer.name: max(order[m.name] for m in group)
+        for layer, group in zip(outermost, groups.values(), strict=True)
+    }
     return sorted(outermost, key=lambda layer: last[layer.name], reverse=True)
-
-

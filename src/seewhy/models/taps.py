@@ -1,8 +1,8 @@
 """Read or replace what a layer puts out, and leave no trace.
 
-A tap is a forward hook that lives as long as its `with` block. The tapped tensor and the one that flows on are
-different objects, so that in-place operations behind the layer (an in-place ReLU, say) cannot change what was
-read, and gradients reach the tapped tensor all the same.
+A tap is a forward hook that lives as long as its `with` block. The tapped tensor and the one that flows on
+are different objects, so that in-place operations behind the layer (an in-place ReLU, say) cannot change what
+was read, and gradients reach the tapped tensor all the same.
 """
 
 from __future__ import annotations
@@ -27,15 +27,19 @@ def find_layer(module: nn.Module, name: str) -> nn.Module:
     UnknownName
         With the nearest names.
     """
-    layers = dict(module.named_modules())
-    layers.pop("", None)
-    if name not in layers:
-        raise UnknownName("layer", name, layers, do="" if layers else "This model has no layers to choose from")
-    return layers[name]
+    layer: nn.Module
+    for known, layer in module.named_modules():
+        if known == name != "":
+            return layer
+    layers = [known for known, _ in module.named_modules() if known]
+    do = "" if layers else "This model has no layers to choose from"
+    raise UnknownName("layer", name, layers, do=do)
 
 
 @contextmanager
-def read(module: nn.Module, layers: Sequence[str], *, differentiable: bool = False) -> Iterator[dict[str, Tensor]]:
+def read(
+    module: nn.Module, layers: Sequence[str], *, differentiable: bool = False
+) -> Iterator[dict[str, Tensor]]:
     """Collect the outputs of `layers` during forward passes inside the block.
 
     Parameters
@@ -45,8 +49,9 @@ def read(module: nn.Module, layers: Sequence[str], *, differentiable: bool = Fal
     layers
         Names as in `module.named_modules()`. A layer called several times in one pass keeps its last output.
     differentiable
-        Make each tapped output a tensor that gradients can be taken with respect to. Where nothing before the layer
-        requires gradients, the graph starts at the layer: the part before it costs a plain forward pass.
+        Make each tapped output a tensor that gradients can be taken with respect to. Where nothing before the
+        layer requires gradients, the graph starts at the layer: the part before it costs a plain forward
+        pass.
 
     Yields
     ------
@@ -57,7 +62,7 @@ def read(module: nn.Module, layers: Sequence[str], *, differentiable: bool = Fal
 
     def tap(name: str) -> Edit:
         def take(output: Tensor) -> Tensor:
-            if differentiable and not output.requires_grad:
+            if differentiable and not output.requires_grad and output.is_floating_point():
                 output = output.detach().requires_grad_()
             taken[name] = output
             return output.clone()
