@@ -22,7 +22,7 @@ from seewhy.agreement import Agreement
 from seewhy.errors import BadInput, UnknownName, UnreadableInput
 from seewhy.files import write_atomically
 from seewhy.resize import resize
-from seewhy.types import Json, Maps
+from seewhy.types import Cells, Json, Maps
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -51,7 +51,7 @@ class Attribution:
     """
 
     values: Maps
-    native: Maps
+    native: Cells
     pixels: Tensor
     provenance: Json
 

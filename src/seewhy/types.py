@@ -13,6 +13,7 @@ from torch import Tensor
 
 Batch: TypeAlias = Float[Tensor, "n c *size"]
 Maps: TypeAlias = Float[Tensor, "n *size"]
+Cells: TypeAlias = Float[Tensor, "n *cells"]
 Scores: TypeAlias = Float[Tensor, " n"]
 Rows: TypeAlias = Int[Tensor, " n"]
 """For each input of a batch, the index of the sample that it belongs to."""

@@ -20,7 +20,7 @@ from seewhy.question import Question, ask
 from seewhy.registry import Registry
 from seewhy.resize import resize
 from seewhy.targets import TargetLike
-from seewhy.types import Json, Maps, ScoreKind, Size
+from seewhy.types import Cells, Json, Maps, ScoreKind, Size
 
 Need = Literal["gradient", "layer"]
 Native = Literal["pixels", "layer grid", "windows"]
@@ -60,7 +60,7 @@ class Estimate:
         Facts about the result worth keeping (the layer used, the completeness error ...), JSON-serialisable.
     """
 
-    native: Maps
+    native: Cells
     values: Maps | None = None
     done: int = 1
     total: int = 1

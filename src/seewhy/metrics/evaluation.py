@@ -79,11 +79,7 @@ def evaluate(
     BadInput
         When attributions and inputs do not belong together, or explain different targets.
     """
-    if isinstance(model, str):
-        from seewhy.models.loading import load
-
-        model = load(model)
-    model = model if isinstance(model, Model) else Model(model)
+    model = _as_model(model)
     listed = [attributions] if isinstance(attributions, Attribution) else list(attributions)
     if not listed:
         raise BadInput("Asked to evaluate attributions", "The list is empty", "Give at least one")
@@ -138,6 +134,16 @@ def evaluate(
             "execution": provenance.of_run(execution),
         },
     )
+
+
+def _as_model(model: Model | nn.Module | str) -> Model:
+    if isinstance(model, Model):
+        return model
+    if isinstance(model, nn.Module):
+        return Model(model)
+    from seewhy.models.loading import load
+
+    return load(model)
 
 
 def _labels(attributions: list[Attribution]) -> list[str]:
