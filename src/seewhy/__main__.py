@@ -1,4 +1,4 @@
-"""The `seewhy` command: turn arguments into a command, and whatever goes wrong into one plain line and an exit code."""
+"""The `seewhy` command: arguments become a command, whatever goes wrong one plain line and an exit code."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             _close_stdout()
             return FAILED
         except KeyboardInterrupt:
-            return _say("stopped. Files that were finished are whole and stay; nothing was written by halves.", INTERRUPTED)
+            return _say(
+                "stopped. Files that were finished are whole and stay.",
+                INTERRUPTED,
+            )
         except CycloptsError as error:
             cause = error.__cause__ or error.__context__
             if isinstance(cause, SeeWhyError):
@@ -57,9 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except SeeWhyError as error:
             return _say(str(error), error.exit_code)
         except Exception as error:
-            return _say(
-                f"failed: {type(error).__name__}: {error}. For the traceback, run it again with SEEWHY_TRACEBACK=1", FAILED
-            )
+            what = f"failed: {type(error).__name__}: {error}"
+            return _say(f"{what}. For the traceback, run it again with SEEWHY_TRACEBACK=1", FAILED)
 
 
 def _say(message: str, code: int) -> int:

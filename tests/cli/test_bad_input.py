@@ -82,7 +82,9 @@ def test_pixel_bomb(explain: Callable[..., Any], tmp_path: Path) -> None:
     refused(explain(tmp_path / "bomb.png"), "bomb.png")
 
 
-def test_one_damaged_photo_stops_all_before_the_work(explain: Callable[..., Any], photo: Path, tmp_path: Path) -> None:
+def test_one_damaged_photo_stops_all_before_the_work(
+    explain: Callable[..., Any], photo: Path, tmp_path: Path
+) -> None:
     (tmp_path / "empty.png").touch()
     refused(explain(photo, tmp_path / "empty.png"), "empty.png")
 
@@ -101,7 +103,9 @@ def test_unknown_model(run: Callable[..., Any], photo: Path, tmp_path: Path) -> 
     assert not (tmp_path / "out").exists()
 
 
-def test_unknown_function_of_a_file(run: Callable[..., Any], models: Path, photo: Path, tmp_path: Path) -> None:
+def test_unknown_function_of_a_file(
+    run: Callable[..., Any], models: Path, photo: Path, tmp_path: Path
+) -> None:
     refused(run("explain", photo, "--model", f"{models}:tinny", "--out", tmp_path / "out"), "tinny")
     assert not (tmp_path / "out").exists()
 
@@ -173,7 +177,9 @@ def test_size_that_is_none(run: Callable[..., Any], models: Path, size: str) -> 
 def test_crash_of_the_model_is_a_failure_not_bad_input(
     run: Callable[..., Any], models: Path, photo: Path, tmp_path: Path
 ) -> None:
-    said = run("explain", photo, "--model", f"{models}:explodes", "--method", "gradient", "--out", tmp_path / "out")
+    said = run(
+        "explain", photo, "--model", f"{models}:explodes", "--method", "gradient", "--out", tmp_path / "out"
+    )
     refused(said, "ZeroDivisionError", "SEEWHY_TRACEBACK=1", code=1)
     assert not (tmp_path / "out").exists()
 

@@ -55,7 +55,9 @@ def check_contract(answer: dict[str, Any]) -> None:
 
 
 def test_json_is_the_contract(explain: Callable[..., Any], photo: Path, tmp_path: Path) -> None:
-    answer = explain(photo, "--method", "gradient", "--samples", "3", "--seed", "5", "--out", tmp_path / "out")
+    answer = explain(
+        photo, "--method", "gradient", "--samples", "3", "--seed", "5", "--out", tmp_path / "out"
+    )
     check_contract(answer)
     assert answer["method"] == "gradient"
     assert answer["parameters"]["samples"] == 3
@@ -72,7 +74,9 @@ def test_same_call_twice_same_bits_other_seed_other_bits(
     explain: Callable[..., Any], photo: Path, tmp_path: Path
 ) -> None:
     def tensors(folder: str, seed: int) -> bytes:
-        answer = explain(photo, "--method", "gradient", "--samples", "4", "--seed", seed, "--out", tmp_path / folder)
+        answer = explain(
+            photo, "--method", "gradient", "--samples", "4", "--seed", seed, "--out", tmp_path / folder
+        )
         return Path(answer["inputs"][0]["map"]).read_bytes()
 
     assert tensors("a", 1) == tensors("b", 1)
@@ -135,7 +139,9 @@ def test_what_a_models_own_code_prints_stays_out_of_the_json(
     explain: Callable[..., Any], run: Callable[..., Any], models: Path, photo: Path, tmp_path: Path
 ) -> None:
     models.write_text(models.read_text() + "\nprint('hello from the file')\n")
-    said = run("explain", photo, "--model", f"{models}:tiny", "--method", "gradient", "--json", "--out", tmp_path)
+    said = run(
+        "explain", photo, "--model", f"{models}:tiny", "--method", "gradient", "--json", "--out", tmp_path
+    )
     assert said.code == 0
     check_contract(json.loads(said.out))
 
@@ -157,7 +163,9 @@ def test_ctrl_c_keeps_what_is_finished(
     monkeypatch.setattr(cls, "estimate", interrupted)
     photos = [paint(tmp_path / f"p{i}.png", i) for i in range(4)]
     out = tmp_path / "out"
-    said = run("explain", *photos, "--model", f"{models}:tiny", "--method", "gradient", "--out", out, "--json")
+    said = run(
+        "explain", *photos, "--model", f"{models}:tiny", "--method", "gradient", "--out", out, "--json"
+    )
     assert said.code == 130
     assert said.out == ""
     assert "2 of 4 photos are finished and kept" in said.err
@@ -175,7 +183,9 @@ def test_a_failing_disk_leaves_no_half_result(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Attribution, "save", full)
-    said = run("explain", photo, "--model", f"{models}:tiny", "--method", "gradient", "--out", tmp_path / "out")
+    said = run(
+        "explain", photo, "--model", f"{models}:tiny", "--method", "gradient", "--out", tmp_path / "out"
+    )
     assert said.code == 1
     assert "No space left" in said.err
     assert list((tmp_path / "out").iterdir()) == []

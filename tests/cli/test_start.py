@@ -18,14 +18,22 @@ def fresh(*argv: str, **options: Any) -> subprocess.CompletedProcess[str]:
     source = str(Path(seewhy.__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": source}
     return subprocess.run(
-        [sys.executable, *argv], capture_output=True, text=True, env=environment, timeout=120, check=False, **options
+        [sys.executable, *argv],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=120,
+        check=False,
+        **options,
     )
 
 
 @pytest.mark.parametrize("argv", [("--help",), ("--version",), ("layers", "--help"), ("explian",)])
 def test_no_torch_for_words_alone(argv: tuple[str, ...]) -> None:
     done = fresh("-X", "importtime", "-m", "seewhy", *argv)
-    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time")}
+    imported = {
+        line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time")
+    }
     assert "seewhy.cli.app" in imported  # the list is a list
     assert not imported & {"torch", "numpy", "PIL", "safetensors"}
     assert done.returncode == (2 if argv == ("explian",) else 0)
@@ -53,7 +61,7 @@ def test_interrupt_anywhere_is_130(run: Callable[..., Any], monkeypatch: pytest.
 
 
 def test_closed_pipe_is_quiet() -> None:
-    script = "import os, sys; os.close(sys.stdin.fileno()); from seewhy.__main__ import main; sys.exit(main(['--help']))"
+    script = "import sys; from seewhy.__main__ import main; sys.exit(main(['--help']))"
     reader, writer = os.pipe()
     os.close(reader)
     source = str(Path(seewhy.__file__).parents[1])

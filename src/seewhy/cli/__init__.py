@@ -1,1 +1,4 @@
-"""The command line: a thin face of the library, one file a command group. Nothing here imports torch until a command runs."""
+"""The command line: a thin face of the library, one file a command group.
+
+Nothing here imports torch until a command runs.
+"""

@@ -11,8 +11,8 @@ from seewhy.cli import compare, demo, doctor, evaluate, explain, lists
 
 HELP = """Where did a vision model look, and can the answer be believed?
 
-Begin with `seewhy demo`, or `seewhy explain cat.jpg`. Results go to stdout and files, notes to stderr. Exit codes: 0 done, 1
-failed, 2 bad input, 130 interrupted."""
+Begin with `seewhy demo`, or `seewhy explain cat.jpg`. Results go to stdout and files, notes to stderr. Exit
+codes: 0 done, 1 failed, 2 bad input, 130 interrupted."""
 
 
 def build(tokens: Sequence[str]) -> App:
@@ -36,7 +36,7 @@ def build(tokens: Sequence[str]) -> App:
 
 
 def elsewhere(option: str, tokens: Sequence[str]) -> str:
-    """Return " It is a parameter of X, Y." for an option of `explain` that only other methods have, else ""."""
+    """Return whose parameter an unknown option of `explain` is, as a sentence; "" for nobody's."""
     if tokens[:1] != ["explain"]:
         return ""
     owners = explain.owners(option)

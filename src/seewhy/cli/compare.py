@@ -1,4 +1,4 @@
-"""`seewhy compare`: several methods on one photo, side by side, with how far they agree and how faithful each is."""
+"""`seewhy compare`: several methods on one photo, how far they agree and how faithful each is."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def compare(
     as_json: AsJson = False,
     run: RunOptions = DEFAULT_RUN,
 ) -> None:
-    """Compare methods on one photo: a contact sheet, their agreement, and their faithfulness beside its baselines.
+    """Compare methods on one photo: a contact sheet, their agreement, and their scores beside baselines.
 
     Writes NAME.compare.png and NAME.agreement.png. The methods run with their default parameters.
 
@@ -58,6 +58,8 @@ def compare(
     methods
         Names separated by commas, or "all" for those that fit the model.
     """
+    import numpy as np
+
     from seewhy.show import heat_table
 
     run.execution()
@@ -74,27 +76,29 @@ def compare(
             maps[method.name] = method(network, [image], target, run.execution(report.progress))
         table = measured(network, {image.name: ([image], list(maps.values()))}, measures, run, report, target)
     matrix = spearman(list(maps.values()))
+    heat = heat_table(
+        list(maps), np.array(matrix), title="Agreement", caption="Rank correlation of the maps, from -1 to 1."
+    )
     pictures = (
         save_png(out / f"{image.stem}.compare.png", sheet({image.name: maps}, network.name)),
-        save_png(
-            out / f"{image.stem}.agreement.png",
-            heat_table(list(maps), matrix, title="Agreement", caption="Rank correlation of the maps, from -1 to 1."),
-        ),
+        save_png(out / f"{image.stem}.agreement.png", heat),
     )
     first = next(iter(maps.values())).provenance["inputs"][0]
     if as_json:
-        print_json({
-            "model": network.name,
-            "path": first["path"],
-            "predictions": first["predictions"],
-            "target": {key: first["target"].get(key) for key in ("label", "index")},
-            "methods": [_entry(name, a) for name, a in maps.items()],
-            "skipped": skipped,
-            "agreement": {"names": list(maps), "spearman": matrix},
-            "faithfulness": table_json(table),
-            "sheet": str(pictures[0]),
-            "agreement_sheet": str(pictures[1]),
-        })
+        print_json(
+            {
+                "model": network.name,
+                "path": first["path"],
+                "predictions": first["predictions"],
+                "target": {key: first["target"].get(key) for key in ("label", "index")},
+                "methods": [_entry(name, a) for name, a in maps.items()],
+                "skipped": skipped,
+                "agreement": {"names": list(maps), "spearman": matrix},
+                "faithfulness": table_json(table),
+                "sheet": str(pictures[0]),
+                "agreement_sheet": str(pictures[1]),
+            }
+        )
         return
     for entry in skipped:
         note(f"{entry['name']} is left out: {entry['reason']}")
@@ -119,7 +123,9 @@ def sheet(photos: Mapping[str, Mapping[str, Attribution]], model: str) -> Image:
         first = next(iter(maps.values()))
         aim = first.provenance["inputs"][0]["target"]["label"]
         panels = [
-            Panel(m.values[0].numpy(), m.signed, unit(m.provenance)) if (m := maps.get(c)) is not None else None
+            Panel(m.values[0].numpy(), m.signed, unit(m.provenance))
+            if (m := maps.get(c)) is not None
+            else None
             for c in columns
         ]
         rows.append(Row(f"{title}: {aim}", first.photo(), panels))
@@ -136,12 +142,16 @@ def _asked(names: str) -> list[type[Method]]:
 
     chosen = [METHODS[name] for name in (METHODS.names() if names == "all" else split(names))]
     if not chosen:
-        raise BadInput("Asked to compare methods", "None is named", f"Choose from {', '.join(METHODS.names())}, or all")
+        raise BadInput(
+            "Asked to compare methods", "None is named", f"Choose from {', '.join(METHODS.names())}, or all"
+        )
     return chosen
 
 
-def _fitting(classes: Sequence[type[Method]], model: Model, *, strict: bool) -> tuple[list[Method], list[Json]]:
-    """Return the methods that fit, and the others with their reasons; `strict` refuses the first that does not."""
+def _fitting(
+    classes: Sequence[type[Method]], model: Model, *, strict: bool
+) -> tuple[list[Method], list[Json]]:
+    """Return the methods that fit, and why the others do not; `strict` refuses those."""
     made = [cls() for cls in classes]
     reasons = {method.name: method.unfit(model) for method in made}
     fitting = [method for method in made if not reasons[method.name]]

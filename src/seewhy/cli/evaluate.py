@@ -1,4 +1,4 @@
-"""`seewhy evaluate`: how faithful are maps that `explain` wrote?"""
+"""`seewhy evaluate`: how faithful are the maps that `explain` wrote."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def evaluate(
 ) -> None:
     """Score maps that `explain` wrote, beside baselines that know nothing of the model.
 
-    The inputs are taken from the files of the maps, so the photos may have moved. The model is not kept there: name the
-    one that was explained.
+    The inputs are taken from the maps' files, so the photos may have moved. The model is not kept there: name
+    the one that was explained.
 
     Parameters
     ----------
@@ -58,16 +58,20 @@ def evaluate(
     network = load_model(model, run)
     _same_weights(maps, network)
     groups = by_question(maps)
-    asked = {f"{path} ({aim})": (inputs_of(group[0], network), group) for (path, aim), group in groups.items()}
+    asked = {
+        f"{path} ({aim})": (inputs_of(group[0], network), group) for (path, aim), group in groups.items()
+    }
     with reporting() as report:
         whole = measured(network, asked, measures, run, report, target)
     if as_json:
-        print_json({
-            "model": network.name,
-            "metrics": {m.name: m.parameters() for m in measures},
-            "methods": table_json(whole),
-            "rows": whole.to_json()["rows"],
-        })
+        print_json(
+            {
+                "model": network.name,
+                "metrics": {m.name: m.parameters() for m in measures},
+                "methods": table_json(whole),
+                "rows": whole.to_json()["rows"],
+            }
+        )
         return
     print_scores(whole, f"{len(maps)} maps of {len(groups)} inputs on {network.name}")
 
@@ -81,12 +85,18 @@ def files_of(runs: Sequence[Path]) -> list[Path]:
         For no path, or a folder without maps.
     """
     if not runs:
-        raise BadInput("Asked to evaluate maps", "No file was given", "For example: seewhy evaluate seewhy-out")
+        raise BadInput(
+            "Asked to evaluate maps", "No file was given", "For example: seewhy evaluate seewhy-out"
+        )
     found: list[Path] = []
     for path in runs:
         inside = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
         if not inside:
-            raise BadInput(f"Asked to evaluate the maps in {path}", "There is no .safetensors file", "Run `seewhy explain` first")
+            raise BadInput(
+                f"Asked to evaluate the maps in {path}",
+                "There is no .safetensors file",
+                "Run `seewhy explain` first",
+            )
         found += inside
     return list(dict.fromkeys(found))
 
@@ -126,6 +136,8 @@ def inputs_of(attribution: Attribution, model: Model) -> Inputs:
 
 
 def _same_weights(maps: Sequence[Attribution], model: Model) -> None:
-    others = sorted({str(a.provenance["model"]) for a in maps if a.provenance["weights_sha256"] != model.weights_hash})
+    others = sorted(
+        {str(a.provenance["model"]) for a in maps if a.provenance["weights_sha256"] != model.weights_hash}
+    )
     if others:
         note(f"note: some maps explain other weights ({', '.join(others)}) than those of {model.name}")

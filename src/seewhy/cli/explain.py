@@ -44,10 +44,10 @@ def explain(
     run: RunOptions = DEFAULT_RUN,
     parameters: Annotated[Any, Parameter(parse=False)] = None,
 ) -> None:
-    """Explain photos: where did the model look?
+    """Explain photos: show where the model looked.
 
-    Writes NAME.METHOD.safetensors, .json and .png for each photo. `seewhy explain --method NAME --help` shows the
-    parameters of a method.
+    Writes NAME.METHOD.safetensors, .json and .png for each photo. The parameters of a method are flags:
+    `seewhy explain --method NAME --help` shows them.
 
     Parameters
     ----------
@@ -152,8 +152,8 @@ def load_model(spec: str, run: RunOptions = DEFAULT_RUN) -> Model:
     """Load a model where the run wants it."""
     from seewhy.models.loading import load
 
-    # What a model's own code prints must not mix with the results. Typed at one's own command line, FILE.py:FUNCTION
-    # is no more than running that file.
+    # What a model's own code prints must not mix with the results. Typed at one's own command line,
+    # FILE.py:FUNCTION is no more than running that file.
     with contextlib.redirect_stdout(sys.stderr):
         return load(spec, allow_code=True, device=run.device)
 

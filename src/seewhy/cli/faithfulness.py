@@ -101,12 +101,16 @@ def print_scores(table: Table, title: str = "") -> None:
     found = {(s.method, s.metric): s for s in table.mean()}
     methods: dict[str, bool] = {s.method: s.baseline for s in found.values()}
     columns = [
-        f"{metric}, {'higher' if higher else 'lower'} is better" for metric, higher in table.higher_is_better.items()
+        f"{metric}, {'higher' if higher else 'lower'} is better"
+        for metric, higher in table.higher_is_better.items()
     ]
     print_table(
         ("map", *columns),
         [
-            (f"{name} (baseline)" if baseline else name, *(_mean(found.get((name, m))) for m in table.higher_is_better))
+            (
+                f"{name} (baseline)" if baseline else name,
+                *(_mean(found.get((name, m))) for m in table.higher_is_better),
+            )
             for name, baseline in sorted(methods.items(), key=lambda item: item[1])
         ],
         title=title,
@@ -116,7 +120,8 @@ def print_scores(table: Table, title: str = "") -> None:
 def beats(table: Table) -> dict[str, list[str]]:
     """Return, for each method, the metrics under which its mean beats the best baseline's."""
     means: dict[str, Sequence[Summary]] = {
-        metric: [s for s in table.mean() if s.metric == metric and s.mean is not None] for metric in table.higher_is_better
+        metric: [s for s in table.mean() if s.metric == metric and s.mean is not None]
+        for metric in table.higher_is_better
     }
     won: dict[str, list[str]] = {s.method: [] for s in table.mean() if not s.baseline}
     for metric, summaries in means.items():
@@ -132,4 +137,6 @@ def _mean(summary: Summary | None) -> str:
     if summary is None or summary.mean is None:
         return "undefined"
     interval = f" [{summary.low:.3f}, {summary.high:.3f}]" if summary.low is not None else ""
-    return f"{summary.mean:.3f}{interval}" + (f" ({summary.undefined} undefined)" if summary.undefined else "")
+    return f"{summary.mean:.3f}{interval}" + (
+        f" ({summary.undefined} undefined)" if summary.undefined else ""
+    )

@@ -22,19 +22,21 @@ def methods(*, model: ModelSpec | None = None, as_json: AsJson = False) -> None:
 
     table = list_methods(load_model(model) if model is not None else None)
     if as_json:
-        print_json([
-            {
-                "name": m.name,
-                "title": m.title,
-                "summary": _summary(METHODS[m.name]),
-                "needs": list(m.needs),
-                "fits": m.fits,
-                "reason": m.reason,
-                "cost": _passes(m.cost),
-                "parameters": METHODS[m.name]().parameters(),
-            }
-            for m in table
-        ])
+        print_json(
+            [
+                {
+                    "name": m.name,
+                    "title": m.title,
+                    "summary": _summary(METHODS[m.name]),
+                    "needs": list(m.needs),
+                    "fits": m.fits,
+                    "reason": m.reason,
+                    "cost": _passes(m.cost),
+                    "parameters": METHODS[m.name]().parameters(),
+                }
+                for m in table
+            ]
+        )
         return
     print_table(
         ("name", "what it does", "needs", "passes a photo", *(["fits"] if model is not None else [])),
@@ -49,7 +51,9 @@ def methods(*, model: ModelSpec | None = None, as_json: AsJson = False) -> None:
             for m in table
         ],
     )
-    note("passes are forward + backward at the model's input size, or 224 x 224. Parameters: seewhy explain --method NAME --help")
+    note(
+        "passes: forward + backward at the model's input size. Parameters: seewhy explain --method NAME --help"
+    )
 
 
 def metrics(*, as_json: AsJson = False) -> None:
@@ -57,22 +61,29 @@ def metrics(*, as_json: AsJson = False) -> None:
     from seewhy.metrics import METRICS
 
     if as_json:
-        print_json([
-            {
-                "name": m.name,
-                "title": m.title,
-                "summary": _summary(m),
-                "higher_is_better": m.higher_is_better,
-                "bounds": list(m.bounds),
-                "parameters": m().parameters(),
-            }
-            for m in METRICS
-        ])
+        print_json(
+            [
+                {
+                    "name": m.name,
+                    "title": m.title,
+                    "summary": _summary(m),
+                    "higher_is_better": m.higher_is_better,
+                    "bounds": list(m.bounds),
+                    "parameters": m().parameters(),
+                }
+                for m in METRICS
+            ]
+        )
         return
     print_table(
         ("name", "what it measures", "better", "between"),
         [
-            (m.name, _summary(m), "higher" if m.higher_is_better else "lower", "{:g} and {:g}".format(*m.bounds))
+            (
+                m.name,
+                _summary(m),
+                "higher" if m.higher_is_better else "lower",
+                "{:g} and {:g}".format(*m.bounds),
+            )
             for m in METRICS
         ],
     )
@@ -99,20 +110,22 @@ def layers(*, model: ModelSpec = DEFAULT_MODEL, size: str | None = None, as_json
         default = ""
         note(str(error))
     if as_json:
-        print_json([
-            {
-                "name": layer.name,
-                "type": layer.type,
-                "shape": list(layer.shape),
-                "grid": list(layer.grid.cells) if layer.grid is not None else None,
-                "layout": layer.grid.layout if layer.grid is not None else None,
-                "prefix": layer.grid.prefix if layer.grid is not None else None,
-                "fits": layer.fits,
-                "reason": layer.reason,
-                "default": layer.name == default,
-            }
-            for layer in found
-        ])
+        print_json(
+            [
+                {
+                    "name": layer.name,
+                    "type": layer.type,
+                    "shape": list(layer.shape),
+                    "grid": list(layer.grid.cells) if layer.grid is not None else None,
+                    "layout": layer.grid.layout if layer.grid is not None else None,
+                    "prefix": layer.grid.prefix if layer.grid is not None else None,
+                    "fits": layer.fits,
+                    "reason": layer.reason,
+                    "default": layer.name == default,
+                }
+                for layer in found
+            ]
+        )
         return
     print_table(
         ("layer", "type", "output", "grid", "fits"),
@@ -122,7 +135,9 @@ def layers(*, model: ModelSpec = DEFAULT_MODEL, size: str | None = None, as_json
                 layer.type,
                 _times(layer.shape),
                 _times(layer.grid.cells) if layer.grid is not None else "-",
-                ("yes, the default" if layer.name == default else "yes") if layer.fits else f"no: {layer.reason}",
+                ("yes, the default" if layer.name == default else "yes")
+                if layer.fits
+                else f"no: {layer.reason}",
             )
             for layer in found
         ],
@@ -135,7 +150,9 @@ def _size(text: str | None) -> Size | None:
         return None
     parts = text.lower().replace("×", "x").split("x")
     if len(parts) not in (2, 3) or not all(p.strip().isdigit() and int(p) > 0 for p in parts):
-        raise BadInput(f"Asked for the input size {text!r}", "It is no size", "Give height x width, as in 224x224")
+        raise BadInput(
+            f"Asked for the input size {text!r}", "It is no size", "Give height x width, as in 224x224"
+        )
     return tuple(int(p) for p in parts)
 
 

@@ -30,7 +30,8 @@ MetricNames: TypeAlias = Annotated[
     str, Parameter(help="Metrics separated by commas; `seewhy metrics` lists them.")
 ]
 Steps: TypeAlias = Annotated[
-    int | None, Parameter(help="Steps of the metrics that edit step by step; their own default when left out.")
+    int | None,
+    Parameter(help="Steps of the metrics that edit step by step; their own default when left out."),
 ]
 AsJson: TypeAlias = Annotated[
     bool, Parameter(name="--json", negative=(), help="Print JSON for machines instead of a table.")

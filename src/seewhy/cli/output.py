@@ -58,7 +58,7 @@ def check_writable(folder: Path) -> None:
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """Return one file stem a path; a stem that is taken gets -2, -3 ... (letter case apart, as some disks see it)."""
+    """Return one file stem a path; one that is taken, in whatever letter case, gets -2, -3 ..."""
     taken: set[str] = set()
     names = []
     for path in paths:
