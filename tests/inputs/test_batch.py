@@ -26,7 +26,13 @@ def test_images_and_clips(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize(
     "tensor",
-    [torch.zeros(5), torch.zeros(2, 3), torch.zeros(1, 1, 1, 1, 1, 1), torch.zeros(0, 3, 4, 4), torch.zeros(1, 3, 4, 4).int()],
+    [
+        torch.zeros(5),
+        torch.zeros(2, 3),
+        torch.zeros(1, 1, 1, 1, 1, 1),
+        torch.zeros(0, 3, 4, 4),
+        torch.zeros(1, 3, 4, 4).int(),
+    ],
     ids=["1d", "2d", "6d", "empty", "integers"],
 )
 def test_other_tensors_are_refused(tensor: torch.Tensor) -> None:

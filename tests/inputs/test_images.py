@@ -31,7 +31,8 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes, extra: by
     return b"\x89PNG\r\n\x1a\n" + body
 
 
-# What each EXIF orientation asks of the stored pixels, written with numpy: 1 is upright, 6 is "turn clockwise" ...
+# What each EXIF orientation asks of the stored pixels, written with numpy: 1 is upright, 6 is "turn
+# clockwise" ...
 UPRIGHT = {
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
@@ -76,7 +77,10 @@ def test_grey_with_alpha_stays_grey(tmp_path: Path) -> None:
     Image.fromarray(np.array([[[0, 255], [0, 0]]], dtype=np.uint8)).save(tmp_path / "la.png")
     read = read_image(tmp_path / "la.png")
     assert read.mode == "L"
-    assert list(read.get_flattened_data() if hasattr(read, "get_flattened_data") else read.getdata()) == [0, 255]
+    assert list(read.get_flattened_data() if hasattr(read, "get_flattened_data") else read.getdata()) == [
+        0,
+        255,
+    ]
 
 
 def test_palette_with_transparency(tmp_path: Path) -> None:
@@ -174,7 +178,8 @@ def test_greyscale_stays_grey(tmp_path: Path) -> None:
     assert read_image(tmp_path / "grey.jpg").mode == "L"
 
 
-# -- refusals ----------------------------------------------------------------------------------------------------
+# -- refusals
+# ----------------------------------------------------------------------------------------------------
 
 
 def refused(path: Path, match: str) -> None:
@@ -201,7 +206,9 @@ def test_empty_file(tmp_path: Path) -> None:
     refused(tmp_path / "empty.png", "The file is empty")
 
 
-@pytest.mark.parametrize(("suffix", "keep"), [("jpg", 0.6), ("png", 0.6), ("webp", 0.6), ("gif", 0.6), ("tif", 0.6)])
+@pytest.mark.parametrize(
+    ("suffix", "keep"), [("jpg", 0.6), ("png", 0.6), ("webp", 0.6), ("gif", 0.6), ("tif", 0.6)]
+)
 def test_truncated_file(tmp_path: Path, suffix: str, keep: float) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     path = tmp_path / f"cut.{suffix}"
@@ -224,7 +231,8 @@ def test_postscript_is_not_run(tmp_path: Path) -> None:
 def test_pixel_bombs_are_refused_before_decoding(
     tmp_path: Path, edge: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # 60,000: Pillow's own limit stops it. 11,000: below that limit, above ours. Neither holds a single valid row.
+    # 60,000: Pillow's own limit stops it. 11,000: below that limit, above ours. Neither holds a single valid
+    # row.
     (tmp_path / "bomb.png").write_bytes(png(edge, edge, 8, 2, b"\0" * 1000))
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("pixels were decoded"))
     refused(tmp_path / "bomb.png", "the limit is 100,000,000 pixels. Make it smaller")

@@ -21,7 +21,10 @@ def test_photos_are_there_and_readable() -> None:
 @pytest.mark.real
 def test_their_package_is_not_imported() -> None:
     code = "import sys, seewhy.inputs as i; i.demo_photos(); print('skimage' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "False\n"
+    )
 
 
 def test_without_the_package_its_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

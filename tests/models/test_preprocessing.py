@@ -41,7 +41,8 @@ def same(ours: Tensor, theirs: Tensor, p: Preprocessing) -> None:
     assert float(difference.mean()) <= 0.1 * LEVEL
 
 
-# -- timm ----------------------------------------------------------------------------------------------------------
+# -- timm
+# ----------------------------------------------------------------------------------------------------------
 
 
 def timm_config(**changes: Any) -> dict[str, Any]:
@@ -80,10 +81,13 @@ def test_same_as_timm(name: str, size: tuple[int, int]) -> None:
     same(ours(image), create_transform(**TIMM[name])(image), ours)
 
 
-# -- torchvision ---------------------------------------------------------------------------------------------------
+# -- torchvision
+# ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["resnet50", "efficientnet_b1", "vit_b_16", "inception_v3", "swin_v2_t", "vgg16"])
+@pytest.mark.parametrize(
+    "name", ["resnet50", "efficientnet_b1", "vit_b_16", "inception_v3", "swin_v2_t", "vgg16"]
+)
 @pytest.mark.parametrize("size", PHOTOS, ids=lambda s: f"{s[0]}x{s[1]}")
 def test_same_as_torchvision(name: str, size: tuple[int, int]) -> None:
     from torchvision.models import get_model_weights
@@ -118,7 +122,8 @@ def test_clips_as_in_torchvision(name: str, size: tuple[int, int]) -> None:
     same(clip.flatten(1, 2), theirs.flatten(1, 2), ours)
 
 
-# -- transformers --------------------------------------------------------------------------------------------------
+# -- transformers
+# --------------------------------------------------------------------------------------------------
 
 PROCESSORS: dict[str, tuple[str, dict[str, Any]]] = {
     "vit": ("ViTImageProcessor", {}),
@@ -151,21 +156,26 @@ def test_same_as_transformers(name: str, size: tuple[int, int]) -> None:
     same(ours(image), torch.as_tensor(pillow(image, return_tensors="pt")["pixel_values"][0]), ours)
 
 
-@pytest.mark.parametrize("kind", ["MobileViTImageProcessor", "EfficientNetImageProcessor", "LevitFeatureExtractor"])
+@pytest.mark.parametrize(
+    "kind", ["MobileViTImageProcessor", "EfficientNetImageProcessor", "LevitFeatureExtractor"]
+)
 def test_processors_that_do_something_else_have_no_counterpart(kind: str) -> None:
     assert hugging_face.preprocessing({"image_processor_type": kind, "size": 224}) is None
 
 
 def test_old_configurations_with_a_bare_number() -> None:
     vit = hugging_face.preprocessing({"feature_extractor_type": "ViTFeatureExtractor", "size": 224})
-    clip = hugging_face.preprocessing({"feature_extractor_type": "CLIPFeatureExtractor", "size": 224, "crop_size": 224})
+    clip = hugging_face.preprocessing(
+        {"feature_extractor_type": "CLIPFeatureExtractor", "size": 224, "crop_size": 224}
+    )
     assert vit is not None
     assert (vit.fit, vit.size) == ("squash", (224, 224))
     assert clip is not None
     assert (clip.fit, clip.resize) == ("crop", 224)
 
 
-# -- back to pixels ------------------------------------------------------------------------------------------------
+# -- back to pixels
+# ------------------------------------------------------------------------------------------------
 
 
 def truncating_display(p: Preprocessing, x: Tensor) -> Tensor:
@@ -196,7 +206,9 @@ def test_display_undoes_the_normalisation(
 
 
 def test_the_round_trip_would_notice_a_wrong_display() -> None:
-    assert any(round_trip_error(truncating_display, seed, Preprocessing((8, 9), "squash")) for seed in range(5))
+    assert any(
+        round_trip_error(truncating_display, seed, Preprocessing((8, 9), "squash")) for seed in range(5)
+    )
 
 
 def test_display_of_clips_and_of_values_out_of_range() -> None:
@@ -214,12 +226,17 @@ def test_normalised_grey_is_what_a_grey_photo_becomes() -> None:
 
 
 def test_frame_shows_exactly_what_the_model_gets() -> None:
-    for p in (Preprocessing(), Preprocessing(fit="pad"), Preprocessing((112, 112), "squash", (128, 171), antialias=False)):
+    for p in (
+        Preprocessing(),
+        Preprocessing(fit="pad"),
+        Preprocessing((112, 112), "squash", (128, 171), antialias=False),
+    ):
         image = photo(451, 300)
         np.testing.assert_array_equal(p.display(p(image)).permute(1, 2, 0), np.asarray(p.frame(image)))
 
 
-# -- everything else -----------------------------------------------------------------------------------------------
+# -- everything else
+# -----------------------------------------------------------------------------------------------
 
 
 def test_greyscale_models_and_greyscale_photos() -> None:
@@ -249,7 +266,9 @@ def test_any_mode_is_read_as_a_file_would_be() -> None:
         (Preprocessing((112, 112), "squash", (128, 171)), (224, 224), (256, 342)),
     ],
 )
-def test_at_another_size_the_same_share_is_cut_away(p: Preprocessing, size: tuple[int, int], resize: Any) -> None:
+def test_at_another_size_the_same_share_is_cut_away(
+    p: Preprocessing, size: tuple[int, int], resize: Any
+) -> None:
     other = p.at(size)
     assert (other.size, other.resize) == (size, resize)
     assert other(photo(200, 300)).shape == (3, *size)

@@ -48,8 +48,8 @@ class Preprocessing:
     antialias
         Whether shrinking averages over all source pixels. Video models of torchvision do without.
     centre
-        Where an odd number of pixels is to be cut away: "even" rounds the half to even as torchvision and timm do,
-        "down" takes the smaller half first as transformers does.
+        Where an odd number of pixels is to be cut away: "even" rounds the half to even as torchvision and
+        timm do, "down" takes the smaller half first as transformers does.
     frames
         Frames of a clip for video models; None for models of single images.
     """

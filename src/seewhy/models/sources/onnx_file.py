@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from seewhy.errors import BadInput, DoesNotFit, UnreadableInput
@@ -124,7 +125,7 @@ class OnnxNetwork(nn.Module):
         }
         return found if len(found) > 1 else found[self.outputs[0]]
 
-    def _run(self, array: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
+    def _run(self, array: NDArray[Any]) -> list[NDArray[Any]]:
         n = len(array)
         if self.fixed_batch is not None and n < self.fixed_batch:
             array = np.concatenate([array, np.repeat(array[-1:], self.fixed_batch - n, 0)])
