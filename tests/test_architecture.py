@@ -15,14 +15,14 @@ SRC = Path(__file__).parents[1] / "src" / "seewhy"
 
 ORDER = [
     {"errors", "registry", "types"},
-    {"execution", "files", "resize"},
+    {"agreement", "execution", "files", "resize"},
     {"batching", "inputs"},
     {"models"},
     {"targets"},
     {"question"},
     {"perturb"},
     {"show"},
-    {"provenance", "attribution"},
+    {"attribution", "captions", "provenance"},
     {"methods"},
     {"conformance", "metrics"},
     {"report"},

@@ -149,7 +149,7 @@ class Attribution:
             arrays = load(content)
             values = arrays["values"]
             return cls(values, arrays.get("native", values), arrays["pixels"], provenance)
-        except (SafetensorError, ValueError, KeyError, AttributeError, OSError) as error:
+        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             if isinstance(error, UnreadableInput):
                 raise
             raise UnreadableInput(f"Asked to open {path}", f"It is damaged: {error}") from error

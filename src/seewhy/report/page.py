@@ -83,9 +83,8 @@ def render(
     entries: Sequence[Entry], *, table: Any = None, curves: Sequence[Plot] = (), title: str, command: str = ""
 ) -> str:
     """Return the report as HTML text; parameters as in `write_report`."""
-    if not entries or any(
-        not e.attributions or len(a) != 1 for e in entries for a in e.attributions or [None]
-    ):
+    single = [e.attributions and all(len(a) == 1 for a in e.attributions) for e in entries]
+    if not entries or not all(single):
         raise BadInput(
             "Asked for a report",
             "Found no input, or one without attributions of one sample each",

@@ -160,7 +160,7 @@ def agreement(entry: Entry) -> str:
         for j in range(k):
             rho = float(Agreement.of(values[i], values[j]).spearman)
             if np.isfinite(rho):
-                r, g, b = colours[int(scale.positions(np.array(rho)))].tolist()
+                r, g, b = colours[int(scale.positions(np.array([rho]))[0])].tolist()
                 ink = "#000" if ink_on((r, g, b)) == (0, 0, 0) else "#fff"
                 style = f"background:#{r:02x}{g:02x}{b:02x};color:{ink}"
                 cells += f'<td style="{style}">{round(rho, 2) + 0.0:.2f}</td>'
@@ -197,7 +197,9 @@ def faithfulness(lines: Sequence[Mean]) -> str:
     inputs = f" Over {counts[0]} inputs." if len(counts) == 1 and counts[0] > 1 else ""
     return (
         '<div class="scroll" tabindex="0"><table><caption>Mean and 95 % interval over the inputs.'
-        f"{inputs} A method whose interval overlaps that of a baseline has not been shown to be better than it.</caption><thead><tr>"
+        f"{inputs} A method whose interval overlaps that of a baseline has not been shown to be better than "
+        "it."
+        "</caption><thead><tr>"
         f'<th scope="col">Method</th>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -12,8 +11,7 @@ from seewhy.errors import BadInput
 from seewhy.show.colour import Array, Scale, colourise, table
 from seewhy.show.lettering import INK, MUTED, PAPER, beside, font, framed, leading, paragraph, stack, width
 
-Mode = Literal["alpha", "map", "mask", "contour"]
-MODES: tuple[Mode, ...] = ("alpha", "map", "mask", "contour")
+MODES = ("alpha", "map", "mask", "contour")
 READABLE = 384
 """Pixels that the longer side of a drawn photo has at least."""
 LEVELS = (0.25, 0.5, 0.75)
@@ -46,7 +44,7 @@ class Look:
         map of fine grain, whose median strength is under a twentieth, so that little could be seen.
     """
 
-    mode: Mode = "alpha"
+    mode: str = "alpha"
     opacity: float = 0.85
     cmap: str | None = None
     grey: bool = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -28,8 +27,7 @@ from seewhy.show.lettering import (
     width,
 )
 
-Sharing = Literal["panel", "column", "all"]
-SHARING: dict[Sharing, str] = {
+SHARING = {
     "panel": "Each map has a scale of its own: colours do not compare between maps.",
     "column": "Same scale down each column; columns measure different things: compare down, not across.",
     "all": "Same scale for all maps.",
@@ -68,7 +66,7 @@ def contact_sheet(
     rows: Sequence[Row],
     columns: Sequence[str],
     *,
-    share: Sharing = "panel",
+    share: str = "panel",
     look: Look | None = None,
     cell: int = 224,
     title: str = "",
@@ -128,7 +126,7 @@ def contact_sheet(
     return framed(stack([*head, whole, foot], 14), 18)
 
 
-def _scales(rows: Sequence[Row], share: Sharing) -> list[list[Scale | None]]:
+def _scales(rows: Sequence[Row], share: str) -> list[list[Scale | None]]:
     def common(panels: Sequence[Panel | None]) -> dict[bool, Scale]:
         shown = [p for p in panels if p is not None]
         return {
@@ -213,7 +211,7 @@ def heat_table(
         for j in range(len(names)):
             value = float(matrix[i, j])
             known = np.isfinite(value)
-            tone = table(DIVERGING)[int(scale.positions(np.array(value)))].tolist() if known else PAPER
+            tone = table(DIVERGING)[int(scale.positions(np.array([value]))[0])].tolist() if known else PAPER
             r, g, b = tone
             left = side + j * cell
             draw.rectangle(

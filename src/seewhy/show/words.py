@@ -15,7 +15,7 @@ def number(value: float) -> str:
         return "no number"
     if value == 0:
         return "0"
-    exponent = math.floor(math.log10(abs(float(f"{value:.2e}"))))
+    exponent = int(f"{value:.2e}".partition("e")[2])
     if -4 <= exponent <= 5:
         text = f"{value:,.{max(0, 2 - exponent)}f}"
         return text.rstrip("0").rstrip(".") if "." in text else f"{float(f'{value:.2e}'):,.0f}"
