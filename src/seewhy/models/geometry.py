@@ -27,9 +27,16 @@ from seewhy.models.grids import Grid
 from seewhy.types import Size
 
 # (frames, rows, columns) of the blocks' centres as fractions of the input; images use rows and columns.
-CENTRES = ((0.15, 0.2, 0.65), (0.85, 0.35, 0.9), (0.6, 0.65, 0.15), (0.35, 0.85, 0.4))
-NEEDED = 3
-"""Blocks (of four) that must be found again. A map that does not follow the input finds one by chance."""
+CENTRES = (
+    (0.15, 0.2, 0.65),
+    (0.85, 0.35, 0.9),
+    (0.6, 0.65, 0.15),
+    (0.35, 0.85, 0.4),
+    (0.7, 0.1, 0.5),
+    (0.3, 0.5, 0.1),
+)
+NEEDED = 5
+"""Blocks that must be found again. A map that follows the input along one axis only finds one in four by chance."""
 CONSTANT = 1e-5
 """Relative difference below which two tokens count as equal."""
 
@@ -41,7 +48,7 @@ class Probe:
     Parameters
     ----------
     x
-        `(6, c, *size)`: the base, another noise input, and the base with each block changed.
+        `(8, c, *size)`: the base, another noise input, and the base with each block changed.
     blocks
         For each changed block its `(start, stop)` along every axis of the size.
     """
