@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from scipy import stats
+
 from seewhy.perturb.counters import normal, uniform
 
 WORD = (1 << 64) - 1

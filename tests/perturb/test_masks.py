@@ -7,10 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from seewhy.perturb.masks import RandomGrids, shift_matrices
 from skimage.transform import resize
 from torch import Tensor
 from torch.nn.functional import interpolate
+
+from seewhy.perturb.masks import RandomGrids, shift_matrices
 
 
 def published(grid: Tensor, shift: Tensor, size: tuple[int, ...]) -> Tensor:
@@ -37,7 +38,13 @@ def gap(grids: RandomGrids, build: Callable[[Tensor, Tensor, tuple[int, ...]], T
     return float((grids.masks(which) - wanted).abs().max())
 
 
-SHAPES = [((224, 224), (7, 7)), ((224, 224), (10, 10)), ((33, 50), (7, 7)), ((192, 320), (3, 8)), ((9, 24, 30), (4, 7, 7))]
+SHAPES = [
+    ((224, 224), (7, 7)),
+    ((224, 224), (10, 10)),
+    ((33, 50), (7, 7)),
+    ((192, 320), (3, 8)),
+    ((9, 24, 30), (4, 7, 7)),
+]
 
 
 @pytest.mark.parametrize(("size", "cells"), SHAPES)
@@ -70,12 +77,12 @@ def test_a_mask_depends_on_seed_and_number_alone() -> None:
 def test_statistics(cells: int, keep: float) -> None:
     masks = RandomGrids((224, 224), (cells, cells), 3000, keep, seed=0).masks(torch.arange(3000))
     assert float(masks.mean()) == pytest.approx(keep, abs=0.01)
-    # Cells are independent: the variance of a pixel is p (1 - p) times its mean squared weights along each axis.
+    # Cells are independent: a pixel's variance is p (1 - p) times its mean squared weights along each axis.
     squares = shift_matrices(224, cells).square().sum(2).mean(0)
     wanted = keep * (1 - keep) * torch.outer(squares, squares)
     ratio = masks.var(0) / wanted
     assert float(ratio.mean()) == pytest.approx(1, abs=0.02)
-    assert 0.8 < float(ratio.min())
+    assert float(ratio.min()) > 0.8
     assert float(ratio.max()) < 1.2
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import networks
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from torch import Tensor
+
+import networks
 from seewhy.errors import BadInput, DoesNotFit, UnknownName
 from seewhy.execution import Execution
 from seewhy.models.model import Model
@@ -14,7 +16,6 @@ from seewhy.models.preprocessing import Preprocessing
 from seewhy.perturb.edits import compose
 from seewhy.perturb.operators import OPERATORS, folded_gaussian, operator
 from seewhy.question import Question, ask
-from torch import Tensor
 
 
 def question(x: Tensor, *, preprocess: Preprocessing | None = None, seed: int = 0) -> Question:
@@ -42,7 +43,9 @@ def test_blur_is_a_gaussian_of_each_frame(shape: tuple[int, ...]) -> None:
     filled = operator("blur:10").fill(question(x))
     assert filled is not None
     sigma = [0] * (x.ndim - 2) + [1.6, 1.6]
-    wanted = ndimage.gaussian_filter(x.double().numpy(), sigma, mode="nearest", radius=[0] * (x.ndim - 2) + [5, 5])
+    wanted = ndimage.gaussian_filter(
+        x.double().numpy(), sigma, mode="nearest", radius=[0] * (x.ndim - 2) + [5, 5]
+    )
     assert float((filled - torch.from_numpy(wanted)).abs().max()) < 1e-5
 
 

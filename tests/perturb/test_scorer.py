@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
 
-import networks
 import pytest
 import torch
+from torch import Tensor, nn
+
+import networks
 from seewhy.batching import OutOfMemory
 from seewhy.errors import Cancelled
 from seewhy.execution import Execution
@@ -17,7 +20,6 @@ from seewhy.perturb.edits import Edits, Jobs
 from seewhy.perturb.masks import MaskEdits, RandomGrids
 from seewhy.perturb.scorer import Scorer, default_batch_size
 from seewhy.question import Question, ask
-from torch import Tensor, nn
 
 
 class Brighter(Edits):
@@ -52,17 +54,25 @@ class Limited(nn.Module):
 
 def pose(n: int = 3, net: nn.Module | None = None, **options: object) -> Question:
     x = networks.batch((3, 16, 16), n=n)
-    return ask(Model((net or networks.cnn()).eval()), x, [i % 3 for i in range(n)], Execution(**options), "probability")  # type: ignore[arg-type]
+    return ask(
+        Model((net or networks.cnn()).eval()),
+        x,
+        [i % 3 for i in range(n)],
+        Execution(**options),
+        "probability",
+    )  # type: ignore[arg-type]
 
 
 def plain_loop(question: Question, count: int) -> Tensor:
     """One input at a time, in float64."""
     net = networks.cnn().double().eval()
     with torch.no_grad():
-        return torch.stack([
-            torch.stack([net(x[None].double() + e / 10).softmax(1)[0, i % 3] for e in range(count)])
-            for i, x in enumerate(question.x)
-        ])
+        return torch.stack(
+            [
+                torch.stack([net(x[None].double() + e / 10).softmax(1)[0, i % 3] for e in range(count)])
+                for i, x in enumerate(question.x)
+            ]
+        )
 
 
 @pytest.mark.parametrize("batch_size", [None, 1, 2, 5, 64])
@@ -90,7 +100,7 @@ def test_shards_give_the_scores_of_the_whole(cuts: tuple[int, ...]) -> None:
     edits = MaskEdits(RandomGrids((16, 16), (3, 3), 12, 0.5, seed=0), None)
     whole = Scorer(question).table(edits)
     parts = torch.full_like(whole, torch.nan)
-    for start, stop in zip(cuts, cuts[1:], strict=False):
+    for start, stop in itertools.pairwise(cuts):
         for chunk in Scorer(question).stream(edits, start, stop):
             parts[chunk.jobs.rows, chunk.jobs.which] = chunk.scores
     assert float((whole - parts).abs().max()) < 1e-6
@@ -103,9 +113,14 @@ def test_the_same_run_gives_the_same_bits() -> None:
 
 @pytest.mark.parametrize(
     ("error", "text"),
-    [(torch.OutOfMemoryError, "device is full"), (RuntimeError, "DefaultCPUAllocator: can't allocate memory: 1 bytes")],
+    [
+        (torch.OutOfMemoryError, "device is full"),
+        (RuntimeError, "DefaultCPUAllocator: can't allocate memory: 1 bytes"),
+    ],
 )
-def test_running_out_of_memory_halves_the_batch_and_loses_nothing(error: type[RuntimeError], text: str) -> None:
+def test_running_out_of_memory_halves_the_batch_and_loses_nothing(
+    error: type[RuntimeError], text: str
+) -> None:
     net = Limited(3, error, text)
     question = pose(3, net, batch_size=16)
     before = question.passes.forward
@@ -132,12 +147,14 @@ def test_other_errors_pass() -> None:
 
 
 def test_cancel_stops_before_the_next_batch() -> None:
-    asked: list[int] = []
-    question = pose(2, batch_size=4, cancelled=lambda: len(asked) == 2)
+    chunks: list[int] = []
+    question = pose(2, batch_size=4, cancelled=lambda: len(chunks) == 2)
+    stream = Scorer(question).stream(Brighter(50))
+    chunks.append(next(stream).done)
+    chunks.append(next(stream).done)
     with pytest.raises(Cancelled):
-        for chunk in Scorer(question).stream(Brighter(50)):
-            asked.append(chunk.done)
-    assert asked == [4, 8]
+        next(stream)
+    assert chunks == [4, 8]
     assert question.passes.forward == 2 + 8
 
 
@@ -180,7 +197,9 @@ print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 
 
 def peak(masks: int, how: str) -> int:
-    run = subprocess.run([sys.executable, "-c", PEAK, str(masks), how], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", PEAK, str(masks), how], capture_output=True, text=True, check=True
+    )
     return int(run.stdout)
 
 
