@@ -137,6 +137,28 @@ def test_method_that_does_not_fit_says_why(explain: Callable[..., Any], photo: P
     refused(explain(photo, "--method", "grad_cam", model="blind"), "gradient", "only runs forward")
 
 
+def test_gradients_of_an_onnx_file(run: Callable[..., Any], photo: Path, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    make, kind = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [
+        make.make_node("GlobalAveragePool", ["x"], ["pooled"]),
+        make.make_node("Flatten", ["pooled"], ["y"]),
+    ]
+    graph = make.make_graph(
+        nodes,
+        "mean",
+        [make.make_tensor_value_info("x", kind, ["n", 3, 16, 16])],
+        [make.make_tensor_value_info("y", kind, ["n", 3])],
+    )
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(tmp_path / "net.onnx"))
+    out, spec = tmp_path / "out", f"onnx:{tmp_path / 'net.onnx'}"
+    refused(run("explain", photo, "--model", spec, "--out", out), "gradient", "only runs forward")
+    assert not out.exists()
+    said = run("explain", photo, "--model", spec, "--method", "occlusion", "--out", out)
+    assert said.code == 0, said.err
+
+
 def test_output_that_is_a_file(explain: Callable[..., Any], photo: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     refused(explain(photo, to=tmp_path / "taken"), "taken", "not a folder")

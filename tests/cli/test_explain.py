@@ -176,19 +176,41 @@ def test_ctrl_c_keeps_what_is_finished(
         assert Attribution.open(out / f"p{i}.gradient").values.isfinite().all()
 
 
+@pytest.mark.parametrize("what", ["seewhy.attribution.Attribution.save", "seewhy.cli.explain.save_png"])
 def test_a_failing_disk_leaves_no_half_result(
-    run: Callable[..., Any], models: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., Any],
+    models: Path,
+    photo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
 ) -> None:
-    def full(self: Any, path: Any) -> Any:
+    def full(*_: Any) -> Any:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Attribution, "save", full)
-    said = run(
-        "explain", photo, "--model", f"{models}:tiny", "--method", "gradient", "--out", tmp_path / "out"
-    )
+    monkeypatch.setattr(what, full)
+    out = tmp_path / "out"
+    said = run("explain", photo, "--model", f"{models}:tiny", "--method", "gradient", "--out", out)
     assert said.code == 1
     assert "No space left" in said.err
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not out.exists() or list(out.iterdir()) == []
+
+
+def test_progress_where_somebody_looks(
+    run: Callable[..., Any], models: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    spec, out = f"{models}:tiny", tmp_path / "out"
+    argv = ("explain", photo, "--model", spec, "--method", "rise", "--masks", "64", "--json", "--out", out)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert run(*argv).err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    said = run(*argv)
+    assert said.code == 0
+    assert "cat.png" in said.err
+    assert "masks" in said.err
+    check_contract(json.loads(said.out))
 
 
 @pytest.mark.real

@@ -72,3 +72,26 @@ def test_closed_pipe_is_quiet() -> None:
     os.close(writer)
     assert done.stderr == ""
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize("variable", ["", "MALLOC_ARENA_MAX"])
+def test_the_allocator_is_set_unless_the_user_did(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    from seewhy.cli import allocator
+
+    calls = []
+
+    class Library:
+        gnu_get_libc_version = None
+
+        def mallopt(self, what: int, value: int) -> int:
+            calls.append((what, value))
+            return 1
+
+    monkeypatch.setattr(allocator.sys, "platform", "linux")
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: Library())
+    for name in [n for n in os.environ if n.startswith("MALLOC_")]:
+        monkeypatch.delenv(name)
+    if variable:
+        monkeypatch.setenv(variable, "1")
+    allocator.keep_memory()
+    assert calls == ([] if variable else [(-4, 0), (-1, 2**31 - 1)])

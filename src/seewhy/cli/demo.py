@@ -106,12 +106,8 @@ def demo(
     print(verdict(table))
     for name, top in predictions.items():
         if top[0].probability < UNSURE:
-            print(
-                f"  {name}: the network's best guess has {percent(top[0].probability)}; its maps explain a guess"
-            )
-    print(
-        f"\nFewer passes than the defaults, for speed: {settings([*methods, *measures])}. Took {seconds:.0f} s.\n"
-    )
+            print(f"  {name}: the best guess has {percent(top[0].probability)}; its maps explain a guess")
+    print(f"\nFor speed: {settings([*methods, *measures])}. Took {seconds:.0f} s.\n")
     print(f"Open     {page}\nPictures {contact} and {out / 'maps'}\n")
     print("Try next\n" + "\n".join(f"  {line}" for line in next_steps(photos, predictions, out)))
 

@@ -46,8 +46,8 @@ def explain(
 ) -> None:
     """Explain photos: show where the model looked.
 
-    Writes NAME.METHOD.safetensors, .json and .png for each photo. The parameters of a method are flags:
-    `seewhy explain --method NAME --help` shows them.
+    Writes NAME.METHOD.safetensors, .json and .png for each photo, over files of the same name. The parameters
+    of a method are flags: `seewhy explain --method NAME --help` shows them.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def explain(
     results = []
     with reporting() as report:
         for i, (image, name) in enumerate(zip(images, unique_names(images), strict=True)):
-            report.item(i, len(images), str(image))
+            report.item(i, len(images), image.name)
             try:
                 attribution = chosen(network, [image], target, run.execution(report.progress))
                 results.append(written(attribution, out, f"{name}.{chosen.name}"))
@@ -161,23 +161,21 @@ def load_model(spec: str, run: RunOptions = DEFAULT_RUN) -> Model:
 def written(attribution: Attribution, folder: Path, name: str) -> Json:
     """Write the map and picture of one photo and return its entry of the answer; all of its files or none."""
     notes = attribution.provenance["inputs"][0]
-    picture = attribution.overlay()
-    files: list[Path] = []
+    drawn = attribution.overlay()
+    files = attribution.save(folder / name)
     try:
-        files.append(save_png(folder / f"{name}.png", picture))
-        files.extend(attribution.save(folder / name))
+        picture = save_png(folder / f"{name}.png", drawn)
     except BaseException:
-        for file in (folder / f"{name}{end}" for end in (".png", ".safetensors", ".json")):
-            with contextlib.suppress(OSError):
-                file.unlink(missing_ok=True)
+        for file in files:
+            file.unlink(missing_ok=True)
         raise
     return {
         "path": notes["path"],
         "predictions": notes["predictions"],
         "target": {key: notes["target"].get(key) for key in ("label", "index")},
         "score": notes["score"],
-        "map": str(files[1]),
-        "overlay": str(files[0]),
+        "map": str(files[0]),
+        "overlay": str(picture),
         "seconds": attribution.provenance["seconds"],
         "passes": attribution.provenance["passes"],
     }

@@ -51,9 +51,7 @@ def methods(*, model: ModelSpec | None = None, as_json: AsJson = False) -> None:
             for m in table
         ],
     )
-    note(
-        "passes: forward + backward at the model's input size. Parameters: seewhy explain --method NAME --help"
-    )
+    note("passes: forward + backward. For a method's parameters: seewhy explain --method NAME --help")
 
 
 def metrics(*, as_json: AsJson = False) -> None:

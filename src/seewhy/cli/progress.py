@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -45,10 +46,10 @@ class Reporter:
 @contextmanager
 def reporting() -> Iterator[Reporter]:
     """Give a `Reporter`: bars where stderr is a terminal, silence otherwise. The bars vanish at the end."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    # Asked of the file itself: FORCE_COLOR makes a rich console call every log file a terminal.
+    if not sys.stderr.isatty():
         yield Reporter(None)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bars(*columns, console=console, transient=True) as bars:
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         yield Reporter(bars)
