@@ -14,8 +14,8 @@ from scipy.stats import spearmanr
 import seewhy
 from seewhy.attribution import Attribution
 from seewhy.cli.evaluate import inputs_of
-from seewhy.cli.explain import load_model
 from seewhy.cli.faithfulness import beats
+from seewhy.cli.loading import load_model
 from seewhy.metrics.evaluation import evaluate
 from seewhy.metrics.table import Row, Table
 

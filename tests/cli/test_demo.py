@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from seewhy.cli import demo
-from seewhy.cli.explain import load_model
+from seewhy.cli.loading import load_model
 
 
 @pytest.fixture

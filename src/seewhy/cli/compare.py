@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seewhy.cli.explain import check_photos, load_model
 from seewhy.cli.faithfulness import measured, named_metrics, print_scores, split, table_json
+from seewhy.cli.loading import check_photos, load_model
 from seewhy.cli.options import (
     DEFAULT_METRICS,
     DEFAULT_MODEL,

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seewhy.cli.compare import sheet
-from seewhy.cli.explain import load_model, written
+from seewhy.cli.explain import written
 from seewhy.cli.faithfulness import beats, measured, named_metrics, print_scores, table_json
+from seewhy.cli.loading import load_model
 from seewhy.cli.options import DEFAULT_METRICS, DEFAULT_MODEL, DEFAULT_RUN, AsJson, OutFolder, RunOptions
 from seewhy.cli.output import check_writable, percent, print_json, print_table, save_png
 from seewhy.cli.progress import reporting

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seewhy.cli.explain import load_model
 from seewhy.cli.faithfulness import measured, named_metrics, print_scores, table_json
+from seewhy.cli.loading import load_model
 from seewhy.cli.options import (
     DEFAULT_METRICS,
     DEFAULT_MODEL,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from seewhy.cli.loading import check_photos, load_model
 from seewhy.cli.options import (
     DEFAULT_MODEL,
     DEFAULT_OUT,
@@ -24,11 +23,10 @@ from seewhy.cli.options import (
 )
 from seewhy.cli.output import check_writable, percent, print_json, print_table, save_png, unique_names
 from seewhy.cli.progress import reporting
-from seewhy.errors import BadInput, Cancelled
+from seewhy.errors import Cancelled
 
 if TYPE_CHECKING:
     from seewhy.attribution import Attribution
-    from seewhy.models.model import Model
     from seewhy.types import Json
 
 DEFAULT_METHOD = "grad_cam"
@@ -130,32 +128,6 @@ def owners(option: str) -> list[str]:
 
     key = option.partition("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")
     return [cls.name for cls in METHODS if key in {f.name for f in fields(cls)}]
-
-
-def check_photos(paths: Sequence[Path]) -> None:
-    """Read every photo once and forget it, so that a damaged one stops the command before it has begun.
-
-    Raises
-    ------
-    BadInput
-        For no photo, or one that cannot be read.
-    """
-    from seewhy.inputs.images import read_image
-
-    if not paths:
-        raise BadInput("Asked to explain photos", "No file was given", "For example: seewhy explain cat.jpg")
-    for path in paths:
-        read_image(path)
-
-
-def load_model(spec: str, run: RunOptions = DEFAULT_RUN) -> Model:
-    """Load a model where the run wants it."""
-    from seewhy.models.loading import load
-
-    # What a model's own code prints must not mix with the results. Typed at one's own command line,
-    # FILE.py:FUNCTION is no more than running that file.
-    with contextlib.redirect_stdout(sys.stderr):
-        return load(spec, allow_code=True, device=run.device)
 
 
 def written(attribution: Attribution, folder: Path, name: str) -> Json:

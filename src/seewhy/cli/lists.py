@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from seewhy.cli.explain import load_model
+from seewhy.cli.loading import load_model
 from seewhy.cli.options import DEFAULT_MODEL, AsJson, ModelSpec
 from seewhy.cli.output import note, print_json, print_table
 from seewhy.errors import BadInput
