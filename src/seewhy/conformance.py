@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.attribution import Attribution
+from seewhy.errors import SeeWhyError
 from seewhy.execution import Execution
 from seewhy.methods.base import Method
 
@@ -124,8 +125,8 @@ def leaves_no_trace(method: Method, module: nn.Module, x: Tensor) -> None:
                 inside = state_of(module)
                 try:
                     method(module, x, 1)
-                except type(error):
-                    pass
+                except (type(error), SeeWhyError) as raised:
+                    assert error in (raised, raised.__cause__), f"{raised!r} hides {error!r}"
                 assert state_of(module) == inside, f"something changed after {error!r} in pass {calls + 1}"
     assert state_of(module) == before
     module.eval()

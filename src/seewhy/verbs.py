@@ -13,9 +13,12 @@ from seewhy.attribution import Attribution
 from seewhy.errors import BadInput
 from seewhy.execution import Execution
 from seewhy.methods.base import METHODS, Cost, Method
+from seewhy.metrics.evaluation import evaluate, list_metrics
 from seewhy.models.loading import load
 from seewhy.models.model import Model
 from seewhy.targets import TargetLike
+
+__all__ = ["Fit", "evaluate", "explain", "list_methods", "list_metrics", "open"]
 
 _RUN = {f.name for f in fields(Execution)}
 

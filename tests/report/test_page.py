@@ -227,7 +227,7 @@ def test_every_image_and_plot_has_words():
             assert len(attrs["alt"]) > 10
         if tag == "svg":
             assert attrs["role"] == "img"
-            assert "grad_cam from 0.9 to 0.1" in attrs["aria-label"]
+            assert "Grad-CAM from 0.9 to 0.1" in attrs["aria-label"]
 
 
 def test_tables_have_captions_and_scopes():
@@ -343,6 +343,41 @@ def test_tables_of_many_forms_are_read():
     for bad in (object(), [{"method": "a"}]):
         with pytest.raises(BadInput, match="table"):
             means(bad)
+
+
+class Evaluated:
+    """What `seewhy.evaluate` returns, in short: a function of means, and directions of their own."""
+
+    def __init__(self):
+        self.rows, self.higher_is_better = (), {"mine": True}
+
+    def mean(self):
+        line = {
+            "method": "a",
+            "metric": "mine",
+            "mean": 0.5,
+            "low": 0.4,
+            "high": 0.6,
+            "samples": 3,
+            "baseline": False,
+        }
+        return [
+            line,
+            line | {"method": "b", "mean": None},
+            line | {"method": "c", "metric": "mine", "low": None},
+        ]
+
+
+def test_an_evaluation_is_read_with_its_directions():
+    first, last = means(Evaluated())
+    assert first == Mean("a", "mine", 0.5, 0.4, 0.6, 3, False, True)
+    assert (last.method, last.low) == ("c", None)
+    assert means({"means": Evaluated().mean(), "higher_is_better": {"mine": True}}) == [first, last]
+
+
+def test_measurements_without_a_number_are_left_out():
+    rows = [Line(0, "a", "x", 0.2), Line(1, "a", "x", float("nan"))]
+    assert [(m.mean, m.n) for m in means(rows)] == [(0.2, 1)]
 
 
 def test_direction_decides_what_is_best():

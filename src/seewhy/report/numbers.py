@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from seewhy.errors import BadInput
+from seewhy.metrics.base import METRICS
 from seewhy.show.curves import Curve
 
 
@@ -68,73 +70,80 @@ def means(table: Any) -> list[Mean]:
     Parameters
     ----------
     table
-        None; an object or mapping with `means`, or else `rows` (sample, method, metric, value); or a sequence
-        of either kind of line. Lines are mappings or objects whose names are those of `Mean`.
+        None; what `seewhy.evaluate` returns, or its JSON; or any object or mapping with `means` (a list, or a
+        function that gives it) or `rows`; or a sequence of lines. A line is a mapping or an object with the
+        names of `Mean` (`samples` may stand for `n`), or of one measurement: method, metric, value. Lines
+        whose number is missing or NaN are left out.
 
     Raises
     ------
     BadInput
-        For a line without method, metric and number.
+        For a line without method, metric or number.
     """
     if table is None:
         return []
-    lines = table
+    lines: Any = table
+    directions: Mapping[str, bool] = {}
     if not isinstance(table, list | tuple):
-        found = _field(table, "means")
-        lines = found if found is not None else _field(table, "rows")
+        found = (_field(table, name) for name in ("means", "mean", "rows"))
+        lines = next((f for f in found if f is not None), None)
+        directions = _field(table, "higher_is_better") or {}
     if callable(lines):
         lines = lines()
-    if lines is None:
+    if not isinstance(lines, Iterable):
         raise BadInput(
             "Asked for a report with a table",
             f"Found {type(table).__name__} without means or rows",
             "Give a list of lines with method, metric and mean",
         )
-    if isinstance(lines, Mapping):
-        lines = lines.values()
-    given = [line if isinstance(line, Mean) else _mean(line) for line in lines]
-    return _averaged(given)
+    return _averaged([line if isinstance(line, Mean) else _mean(line, directions) for line in lines])
 
 
-def _mean(line: Any) -> Mean:
+def _mean(line: Any, directions: Mapping[str, bool]) -> Mean:
     method, metric = _field(line, "method"), _field(line, "metric")
-    value = next((v for v in (_field(line, "mean"), _field(line, "value")) if v is not None), None)
-    if method is None or metric is None or value is None:
+    numbered = any(_has(line, name) for name in ("mean", "value"))
+    if method is None or metric is None or not numbered:
         raise BadInput(
             "Asked for a report with a table",
             f"Found the line {line!r}",
             "Each line needs method, metric and mean (or value)",
         )
+    value = _field(line, "mean") if _has(line, "mean") else _field(line, "value")
     low, high = _field(line, "low"), _field(line, "high")
-    n = _field(line, "n")
+    n = next((int(v) for v in (_field(line, "n"), _field(line, "samples")) if v is not None), 1)
+    higher = _field(line, "higher_is_better")
+    if higher is None:
+        higher = directions.get(str(metric), METRICS[metric].higher_is_better if metric in METRICS else None)
     return Mean(
         str(method),
         str(metric),
-        float(value),
+        math.nan if value is None else float(value),
         None if low is None else float(low),
         None if high is None else float(high),
-        1 if n is None else int(n),
+        n,
         bool(_field(line, "baseline")),
-        _field(line, "higher_is_better"),
+        higher,
     )
 
 
 def _averaged(lines: Iterable[Mean]) -> list[Mean]:
-    """Join the lines of one method and metric, as rows by sample are; they have no interval then."""
+    """Join the lines of one method and metric, as those of several samples are; they have no interval then."""
     groups: dict[tuple[str, str], list[Mean]] = {}
     for line in lines:
-        groups.setdefault((line.method, line.metric), []).append(line)
-    joined = []
-    for (method, metric), group in groups.items():
-        first = group[0]
-        if len(group) == 1:
-            joined.append(first)
-            continue
-        mean = sum(g.mean for g in group) / len(group)
-        joined.append(
-            Mean(method, metric, mean, None, None, len(group), first.baseline, first.higher_is_better)
+        if not math.isnan(line.mean):
+            groups.setdefault((line.method, line.metric), []).append(line)
+    return [
+        group[0]
+        if len(group) == 1
+        else replace(
+            group[0], mean=math.fsum(g.mean for g in group) / len(group), low=None, high=None, n=len(group)
         )
-    return joined
+        for group in groups.values()
+    ]
+
+
+def _has(line: Any, name: str) -> bool:
+    return name in line if isinstance(line, Mapping) else hasattr(line, name)
 
 
 def _field(line: Any, name: str) -> Any:

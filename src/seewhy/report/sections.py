@@ -6,7 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
@@ -70,7 +70,9 @@ def predictions(entries: Sequence[Entry]) -> str:
         cells = ""
         for p in entry.facts.get("predictions", ()):
             share = f'<span class="share" style="width:{100 * p["probability"]:.1f}%"></span>'
-            cells += f"<td>{escape(str(p['label']))}<small>{percent(p['probability'])}</small>{share}</td>"
+            cells += (
+                f"<td>{escape(str(p['label']))}<small>{_words(percent(p['probability']))}</small>{share}</td>"
+            )
         cells += "<td></td>" * (most - len(entry.facts.get("predictions", ())))
         aim = escape(captions.target(entry.attributions[0].provenance))
         lines.append(
@@ -78,8 +80,9 @@ def predictions(entries: Sequence[Entry]) -> str:
             f"<td>{aim}</td>{cells}</tr>"
         )
     return (
-        f'<div class="scroll" tabindex="0"><table><caption>The most probable classes, best first, with their '
-        f'probabilities; and the score that the maps explain.</caption><thead><tr><th scope="col">Input</th>'
+        '<div class="scroll" tabindex="0"><table class="answers"><caption>The most probable classes, best '
+        "first, with their probabilities; and the score that the maps explain.</caption>"
+        '<thead><tr><th scope="col">Input</th>'
         f'<th scope="col">Explained</th>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
     )
 
@@ -244,7 +247,13 @@ def _score(value: float) -> str:
 def plots(given: Sequence[Plot]) -> str:
     """Return the curves of each metric."""
     drawn = (
-        plot(p.curves, title=p.metric.replace("_", " ").capitalize(), across=p.across, up=p.up) for p in given
+        plot(
+            [replace(c, name=title_of(c.name)) for c in p.curves],
+            title=p.metric.replace("_", " ").capitalize(),
+            across=p.across,
+            up=p.up,
+        )
+        for p in given
     )
     return f'<div class="plots">{"".join(f"<figure>{svg}</figure>" for svg in drawn)}</div>'
 

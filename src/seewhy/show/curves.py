@@ -83,7 +83,7 @@ def plot(
     ys = [float(y) for c in ordered for y in (*c.values, *c.low, *c.high)]
     x0, x1 = min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1
     lowest, highest = min(0.0, *ys), max(ys) if max(ys) > min(0.0, *ys) else min(0.0, *ys) + 1
-    step = _step((highest - lowest) / 5)
+    step = _step((highest - lowest) / 6)
     y0, y1 = lowest // step * step, -(-highest // step) * step
 
     def px(x: float) -> float:
