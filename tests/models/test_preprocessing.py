@@ -1,4 +1,4 @@
-"""Preprocessing: the same tensors as timm, torchvision and transformers make of real photos, and back to pixels."""
+"""Preprocessing: the tensors that timm, torchvision and transformers make, and back to pixels."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from seewhy.errors import BadInput
+from seewhy.inputs import demo_photos, read_image
 from seewhy.models.preprocessing import Preprocessing
 from seewhy.models.sources import hugging_face, timm_family, torchvision_family
 
@@ -41,8 +42,7 @@ def same(ours: Tensor, theirs: Tensor, p: Preprocessing) -> None:
     assert float(difference.mean()) <= 0.1 * LEVEL
 
 
-# -- timm
-# ----------------------------------------------------------------------------------------------------------
+# -- timm ------------------------------------------------------------------------------------------
 
 
 def timm_config(**changes: Any) -> dict[str, Any]:
@@ -81,8 +81,7 @@ def test_same_as_timm(name: str, size: tuple[int, int]) -> None:
     same(ours(image), create_transform(**TIMM[name])(image), ours)
 
 
-# -- torchvision
-# ---------------------------------------------------------------------------------------------------
+# -- torchvision -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -98,6 +97,23 @@ def test_same_as_torchvision(name: str, size: tuple[int, int]) -> None:
     same(ours(image), preset(image), ours)
 
 
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["cat", "coffee", "astronaut", "rocket"])
+def test_real_photos(name: str) -> None:
+    from timm.data import create_transform
+    from torchvision.models import get_model_weights
+
+    image = read_image(demo_photos()[name])
+    for config in TIMM.values():
+        ours = timm_family.preprocessing(config)
+        same(ours(image), create_transform(**config)(image), ours)
+    for preset in (
+        get_model_weights(m).DEFAULT.transforms() for m in ("resnet50", "convnext_tiny", "vit_l_16")
+    ):
+        ours = torchvision_family.preprocessing(preset, None)
+        same(ours(image), preset(image), ours)
+
+
 @pytest.mark.parametrize("crop", [(180, 300), (301, 301), (400, 700)])
 def test_images_smaller_than_the_crop_are_padded_as_in_torchvision(crop: tuple[int, int]) -> None:
     from torchvision.transforms.functional import center_crop
@@ -106,6 +122,15 @@ def test_images_smaller_than_the_crop_are_padded_as_in_torchvision(crop: tuple[i
     ours = Preprocessing(crop, resize=203, mean=(0.0,) * 3, std=(1.0,) * 3)
     theirs = np.asarray(center_crop(image, list(crop)))
     np.testing.assert_array_equal(np.asarray(ours.frame(image)), theirs)
+
+
+def test_a_centre_that_is_merely_rounded_would_be_noticed() -> None:
+    from torchvision.transforms.functional import center_crop
+
+    image = photo(257, 203)
+    left, top = round((257 - 400) / 2), round((203 - 300) / 2)
+    naive = image.crop((left, top, left + 400, top + 300))
+    assert not np.array_equal(np.asarray(naive), np.asarray(center_crop(image, [300, 400])))
 
 
 @pytest.mark.parametrize("name", ["r3d_18", "mvit_v2_s", "s3d", "swin3d_t"])
@@ -122,8 +147,7 @@ def test_clips_as_in_torchvision(name: str, size: tuple[int, int]) -> None:
     same(clip.flatten(1, 2), theirs.flatten(1, 2), ours)
 
 
-# -- transformers
-# --------------------------------------------------------------------------------------------------
+# -- transformers ----------------------------------------------------------------------------------
 
 PROCESSORS: dict[str, tuple[str, dict[str, Any]]] = {
     "vit": ("ViTImageProcessor", {}),
@@ -174,8 +198,7 @@ def test_old_configurations_with_a_bare_number() -> None:
     assert (clip.fit, clip.resize) == ("crop", 224)
 
 
-# -- back to pixels
-# ------------------------------------------------------------------------------------------------
+# -- back to pixels --------------------------------------------------------------------------------
 
 
 def truncating_display(p: Preprocessing, x: Tensor) -> Tensor:
@@ -235,8 +258,7 @@ def test_frame_shows_exactly_what_the_model_gets() -> None:
         np.testing.assert_array_equal(p.display(p(image)).permute(1, 2, 0), np.asarray(p.frame(image)))
 
 
-# -- everything else
-# -----------------------------------------------------------------------------------------------
+# -- everything else -------------------------------------------------------------------------------
 
 
 def test_greyscale_models_and_greyscale_photos() -> None:
@@ -290,6 +312,7 @@ def test_json_and_back() -> None:
         {"size": (0, 5)},
         {"size": (5,)},
         {"resize": 0},
+        {"frames": 0},
         {"fit": "squash", "resize": 256},
         {"interpolation": "lanczos", "antialias": False},
     ],

@@ -56,8 +56,8 @@ class Model:
     output
         Which part of the forward pass' return value is the answer; the usual ones are found without it.
     kind
-        "classes" (scores of classes), "embedding" (a vector) or "regression" (numbers). Derived from the labels
-        and the output's width when not given.
+        "classes" (scores of classes), "embedding" (a vector) or "regression" (numbers). Derived from the
+        labels and the output's width when not given.
     activation
         From the answer to probabilities: "softmax", "sigmoid" (several classes at once), or "none" when the
         network ends in probabilities already.

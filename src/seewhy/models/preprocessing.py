@@ -86,6 +86,8 @@ class Preprocessing:
             raise BadInput(
                 asked, f"Found fit {self.fit!r} with resize {self.resize}", "Give resize as (height, width)"
             )
+        if self.frames is not None and self.frames < 1:
+            raise BadInput(asked, f"Found {self.frames} frames", "Give at least one")
         if not self.antialias and self.interpolation not in ("nearest", "bilinear", "bicubic"):
             raise BadInput(
                 asked, f"Found {self.interpolation} without antialiasing", "Use nearest, bilinear or bicubic"
@@ -121,7 +123,7 @@ class Preprocessing:
         return self._cut(self._resize(image, max(height, 1), max(width, 1)))
 
     def display(self, x: Tensor) -> Tensor:
-        """Return `(c, *size)` model input as uint8 pixels of its shape: `__call__` undone but for rounding."""
+        """Return `(c, *size)` model input as uint8 pixels of its shape: `__call__` undone, but rounded."""
         mean, std = (self._column(v).reshape(-1, *[1] * (x.ndim - 1)) for v in (self.mean, self.std))
         return ((x.detach().float().cpu() * std + mean) / self.scale).round().clamp(0, 255).to(torch.uint8)
 
@@ -152,7 +154,8 @@ class Preprocessing:
     @classmethod
     def from_json(cls, parameters: Json) -> Preprocessing:
         """Return what `to_json` was called on."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in parameters.items()})
+        plain: Json = {k: tuple(v) if isinstance(v, list) else v for k, v in parameters.items()}
+        return cls(**plain)
 
     def _resized(self, h: int, w: int) -> tuple[int, int]:
         """Return the `(height, width)` before the centre is cut out."""

@@ -56,7 +56,7 @@ class Options:
         wanted = type(default)
         if wanted is str or (wanted is float and isinstance(value, int) and not isinstance(value, bool)):
             value = wanted(value)
-        if not isinstance(value, wanted):
+        if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
             raise BadInput(
                 f"Asked for {self.spec}",
                 f"The option {key!r} is {value!r}",

@@ -13,6 +13,7 @@ from typing import Any
 from seewhy.errors import BadInput, UnreadableInput
 from seewhy.models.model import Model
 from seewhy.models.preprocessing import Fit, Interpolation, Preprocessing
+from seewhy.models.sources import timm_family
 from seewhy.models.sources.base import FAMILIES, MODELS, Family, Options, from_network, optional
 from seewhy.types import Json
 
@@ -92,17 +93,13 @@ class HuggingFace(Family):
         transformers = optional("transformers", "transformers", asked, MODELS)
         folder = Path(which).expanduser()
         if folder.is_dir():
+            config, module, loading, kind = _from_folder(transformers, folder, asked)
             which = str(folder)
-            if not (folder / "config.json").is_file():
-                raise UnreadableInput(
-                    asked, f"The folder {which} holds no config.json", "Save it with save_pretrained"
-                )
         elif which.startswith((".", "/", "~", "\\")) or which.count("/") > 1:
             raise UnreadableInput(asked, "There is no such folder", "Check the path")
-        with from_network(asked, "Check the name and the connection, or give a local folder: hf:FOLDER"):
-            config = transformers.AutoConfig.from_pretrained(which)
-            maker, kind = _class_for(transformers, config)
-            module, loading = _quietly(transformers, maker, which)
+        else:
+            with from_network(asked, "Check the name and the connection, or give a local folder: hf:FOLDER"):
+                config, module, loading, kind = _checkpoint(transformers, which)
         preprocess, notes = _preprocessing(transformers, which, config)
         if missing := sorted(loading["missing_keys"]):
             notes.append(
@@ -121,6 +118,28 @@ class HuggingFace(Family):
             else None,
             activation="sigmoid" if config.problem_type == "multi_label_classification" else "softmax",
         )
+
+
+def _from_folder(transformers: Any, folder: Path, asked: str) -> tuple[Any, Any, Json, Any]:
+    if not (folder / "config.json").is_file():
+        raise UnreadableInput(
+            asked, f"The folder {folder} holds no config.json", "Save it with save_pretrained"
+        )
+    try:
+        return _checkpoint(transformers, str(folder))
+    except BadInput:
+        raise
+    except Exception as error:
+        # Damaged files make the readers of three libraries raise what they like.
+        found = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UnreadableInput(asked, f"The folder cannot be loaded: {found}", "Save it again") from error
+
+
+def _checkpoint(transformers: Any, which: str) -> tuple[Any, Any, Json, Any]:
+    """Return the configuration, the module, what was found on loading it, and the kind of its answer."""
+    config = transformers.AutoConfig.from_pretrained(which)
+    maker, kind = _class_for(transformers, config)
+    return config, *_quietly(transformers, maker, which), kind
 
 
 def _class_for(transformers: Any, config: Any) -> tuple[Any, Any]:
@@ -161,6 +180,11 @@ def _labels(config: Any) -> list[str] | None:
 
 def _preprocessing(transformers: Any, which: str, config: Any) -> tuple[Preprocessing | None, list[str]]:
     """Return the preprocessing of a checkpoint, and what had to be assumed."""
+    if config.model_type == "timm_wrapper" and getattr(config, "pretrained_cfg", None):
+        timm = optional("timm", "timm", f"Asked for the model hf:{which}", MODELS)
+        return timm_family.preprocessing(
+            timm.data.resolve_data_config({}, pretrained_cfg=config.pretrained_cfg)
+        ), []
     mixin = transformers.image_processing_base.ImageProcessingMixin
     try:
         processor, _ = mixin.get_image_processor_dict(which)
