@@ -265,13 +265,14 @@ class Attribution:
         """Return static HTML without scripts, so that it survives wherever notebooks are shown."""
         figures = []
         for i in range(min(len(self), SHOWN)):
-            data = base64.b64encode(_png(self._small(i))).decode()
+            picture = self._small(i)
+            data = base64.b64encode(_png(picture)).decode()
             name = escape(str(self.provenance["inputs"][i].get("path", f"input {i}")))
             figures.append(
-                f'<figure style="margin:0;max-width:30em"><img alt="{name}: {escape(self.text_twin(i))}" '
-                f'src="data:image/png;base64,{data}" style="max-width:100%"/>'
-                f'<figcaption style="font-size:90%">'
-                f"<b>{name}</b><br/>{escape(captions.caption(self.provenance, i))}</figcaption></figure>"
+                f'<figure style="margin:0;max-width:{max(picture.width, 320)}px">'
+                f'<img alt="{name}: {escape(self.text_twin(i))}" src="data:image/png;base64,{data}" '
+                f'style="max-width:100%"/><figcaption style="font-size:90%"><b>{name}</b><br/>'
+                f"{escape(captions.caption(self.provenance, i))}</figcaption></figure>"
             )
         rest = f"<p>and {len(self) - SHOWN} more</p>" if len(self) > SHOWN else ""
         return f'<div style="display:flex;flex-wrap:wrap;gap:1em">{"".join(figures)}</div>{rest}'

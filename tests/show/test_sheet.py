@@ -54,6 +54,8 @@ def test_refuses_a_ragged_table():
         contact_sheet(rows(), ["a", "b"], share="rows")
     with pytest.raises(BadInput, match="contact sheet"):
         contact_sheet([], [])
+    with pytest.raises(BadInput, match="clip"):
+        contact_sheet([Row("x", PHOTO[None], [])], [])
 
 
 def test_heat_table_paints_each_number():

@@ -127,7 +127,7 @@ def _mean(line: Any, directions: Mapping[str, bool]) -> Mean:
 
 
 def _averaged(lines: Iterable[Mean]) -> list[Mean]:
-    """Join the lines of one method and metric, as those of several samples are; they have no interval then."""
+    """Join the lines of one method and metric, as those of several samples are: without an interval."""
     groups: dict[tuple[str, str], list[Mean]] = {}
     for line in lines:
         if not math.isnan(line.mean):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -122,8 +123,8 @@ def _map(name: str, attribution: Attribution) -> str:
 
 
 def _words(text: str) -> str:
-    """Return text escaped, with its percent signs and separators kept on the line of what they follow."""
-    return escape(text).replace(" %", "\u00a0%").replace(" ·", "\u00a0·")
+    """Return text escaped, with units and separators kept on the line of what they follow."""
+    return re.sub(r" (?=%|·|s\b)", "\u00a0", escape(text))
 
 
 def _sides(attribution: Attribution) -> str:

@@ -12,8 +12,9 @@ from seewhy.show.colour import Array, Scale, colourise, table
 from seewhy.show.lettering import INK, MUTED, PAPER, beside, font, framed, leading, paragraph, stack, width
 
 MODES = ("alpha", "map", "mask", "contour")
-READABLE = 384
-"""Pixels that the longer side of a drawn photo has at least."""
+READABLE, READABLE_FRAME = 384, 160
+"""Pixels that the longer side of a drawn photo, and of a frame of a clip, has at least."""
+WIDEST_BAR = 512
 LEVELS = (0.25, 0.5, 0.75)
 """Fractions of the scale at which contours run."""
 PIXELATED = 64
@@ -126,7 +127,7 @@ def overlay(
         picture = painted(pixels, values, scale, look)
     parts = [picture]
     if bar:
-        parts.append(colour_bar(scale, picture.width, look, unit))
+        parts.append(colour_bar(scale, min(picture.width, WIDEST_BAR), look, unit))
     if caption:
         parts.append(paragraph(caption, 13, picture.width, MUTED))
     return framed(stack(parts, 8), 10) if len(parts) > 1 else picture
@@ -172,6 +173,8 @@ def photo_alone(pixels: Array, look: Look | None = None) -> Image.Image:
 def strip(pixels: Array, values: Array, scale: Scale, look: Look, most: int = 8) -> Image.Image:
     """Return at most `most` frames of a clip, evenly spaced, first and last included, numbered from 0."""
     frames = np.unique(np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(int))
+    factor = look.upscale or max(1, -(-READABLE_FRAME // max(values.shape[1:])))
+    look = replace(look, upscale=factor)
     cells = []
     for t in frames:
         frame = painted(pixels[t], values[t], scale, look)

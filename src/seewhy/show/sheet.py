@@ -106,6 +106,10 @@ def contact_sheet(
             f"Found {[len(r.panels) for r in rows]} maps for {len(columns)} columns",
             "Give every photo one map, or None, for each column",
         )
+    if any(row.pixels.ndim != 3 for row in rows):
+        raise BadInput(
+            "Asked for a contact sheet", "Found a clip", "Draw clips one by one: seewhy.show.overlay"
+        )
     look, cell = look or Look(), max(96, cell)
     scales = _scales(rows, share)
     across = [_headed("input", cell), *(_headed(name, cell) for name in columns)]
