@@ -59,7 +59,7 @@ def test_a_transposed_map_has_no_grid() -> None:
 
 
 class Tokens(nn.Module):
-    """A plain transformer: oddly named extra tokens `front` and `back` of the patches, any order for clips."""
+    """A plain transformer: oddly named tokens before and after the patches, any order for clips."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ def test_an_attention_map_is_no_grid() -> None:
     assert layers["norm"].grid == Grid("tokens", (16, 16))
 
 
-# -- the parts -------------------------------------------------------------------------------------------------
+# -- the parts ---------------------------------------------------------------------------------------------
 
 
 def faithful(probe: Probe, cells: tuple[int, ...]) -> Tensor:
@@ -190,13 +190,13 @@ def test_evidence_against_a_wrong_reading(
     shape: tuple[int, ...], cells: tuple[int, ...], bug: Callable[[Tensor], Tensor]
 ) -> None:
     probe = Probe.of(shape)
-    assert evidence(bug(faithful(probe, cells)), probe)[0] < NEEDED
+    assert evidence(bug(faithful(probe, cells)), probe)[0] <= NEEDED
 
 
 @pytest.mark.parametrize(("shape", "cells"), [c for c in CELLS if c[1][-1] == c[1][-2]])
 def test_evidence_against_rows_for_columns(shape: tuple[int, ...], cells: tuple[int, ...]) -> None:
     probe = Probe.of(shape)
-    assert evidence(faithful(probe, cells).transpose(-1, -2), probe)[0] < NEEDED
+    assert evidence(faithful(probe, cells).transpose(-1, -2), probe)[0] <= NEEDED
 
 
 def test_noise_is_rarely_taken_for_a_grid() -> None:
@@ -245,6 +245,39 @@ def test_factorings_hold_the_tokens() -> None:
     assert (8, 14, 14) in clips
     assert (2, 28, 28) in clips
     assert all(t * h * w == 1568 for t, h, w in clips)
+
+
+class Shuffled(nn.Module):
+    """The tokens change places between two norms."""
+
+    def __init__(self, shuffle: bool) -> None:
+        super().__init__()
+        self.stem, self.first, self.second = nn.Conv2d(3, 16, 4, 4), nn.LayerNorm(16), nn.LayerNorm(16)
+        self.head = nn.Linear(16, 4)
+        self.order = torch.randperm(64) if shuffle else torch.arange(64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(self.stem(x).flatten(2).transpose(1, 2))
+        return self.head(self.second(x[:, self.order]).mean(1))
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_tokens_that_change_places_lose_their_grid(shuffle: bool) -> None:
+    torch.manual_seed(0)
+    layers = {layer.name: layer for layer in survey(Model(Shuffled(shuffle)), (3, 32, 32))}
+    assert layers["first"].grid == Grid("tokens", (8, 8))
+    assert (layers["second"].grid is None) == shuffle
+
+
+def test_a_stream_that_mixes_keeps_its_grid_but_a_dead_one_does_not() -> None:
+    probe = Probe.of((3, 32, 32))
+    reader = Reader(probe)
+    stream = nn.functional.avg_pool2d(probe.x, 4).flatten(2).transpose(1, 2)
+    grid = reader.grid(stream)
+    assert grid == Grid("tokens", (8, 8))
+    mixing = torch.rand(64, 64, generator=torch.Generator().manual_seed(0))
+    assert reader.grid(mixing @ stream) == grid
+    assert isinstance(reader.grid(stream[:1].expand(8, -1, -1)), str)
 
 
 def test_a_reader_off_by_one_token_would_be_seen_at_the_embedding() -> None:

@@ -69,17 +69,19 @@ def test_a_layer_called_twice_stands_at_its_last_call_and_an_unread_one_is_not_l
     assert by_name["conv"].live
     assert by_name["aside"].grid is not None
     assert "does not depend" in by_name["aside"].reason
-    assert default_layer(Model(Twice()), SHAPE).name == "conv"
+    # `conv` stands for two calls, so that the default is the layer before.
+    assert default_layer(Model(Twice()), SHAPE).name == "stem"
+    assert layer_of(Model(Twice()), "conv", SHAPE).fits
 
 
 @pytest.mark.parametrize(
     ("layer", "error", "message"),
     [
-        ("head", DoesNotFit, r"layer 'head' of Twice.*put out \(4,\).*Layers that fit: conv, stem"),
-        ("unused", DoesNotFit, r"never calls it.*Layers that fit: conv"),
+        ("head", DoesNotFit, r"layer 'head' of Twice.*put out \(4,\).*Layers that fit: stem"),
+        ("unused", DoesNotFit, r"never calls it.*Layers that fit: stem"),
         ("steem", UnknownName, r"no such layer. Did you mean 'stem'\?"),
-        ("xyz", UnknownName, r"Layers that fit: conv"),
-        ("", UnknownName, r"Layers that fit: conv"),
+        ("xyz", UnknownName, r"Layers that fit: stem"),
+        ("", UnknownName, r"Layers that fit: stem"),
     ],
 )
 def test_a_layer_without_a_grid_is_refused_with_those_that_fit(

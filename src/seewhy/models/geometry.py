@@ -19,12 +19,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import ceil, floor, prod
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from seewhy.models.grids import Grid
 from seewhy.types import Size
+
+Block: TypeAlias = tuple[tuple[int, int], ...]
 
 # (frames, rows, columns) of the blocks' centres as fractions of the input; images use rows and columns.
 CENTRES = (
@@ -35,8 +38,11 @@ CENTRES = (
     (0.7, 0.1, 0.5),
     (0.3, 0.5, 0.1),
 )
-NEEDED = 5
-"""Blocks that must be found again. A map that follows the input along one axis only finds one in four by chance."""
+NEEDED = 4
+"""Blocks that must be found again, one more where layouts compete: one that is right along a single axis
+finds a block in four by chance."""
+SHARP = 0.6
+"""Part of a response on as many cells as a block covers, above which the response is that of a few cells."""
 CONSTANT = 1e-5
 """Relative difference below which two tokens count as equal."""
 
@@ -54,7 +60,7 @@ class Probe:
     """
 
     x: Tensor
-    blocks: tuple[tuple[tuple[int, int], ...], ...]
+    blocks: tuple[Block, ...]
 
     @property
     def size(self) -> Size:
@@ -110,13 +116,10 @@ def evidence(responses: Tensor, probe: Probe) -> tuple[int, float]:
     if responses.ndim != len(probe.size) + 1:
         return 0, 0.0
     cells = tuple(responses.shape[1:])
-    own = responses - (responses.sum(0) - responses) / (len(responses) - 1)
+    own = _own(responses)
     hits, over = 0, 0.0
     for block, map_, r in zip(probe.blocks, own, responses, strict=True):
-        spans = [
-            (floor(a * n / side), ceil(b * n / side))
-            for (a, b), n, side in zip(block, cells, probe.size, strict=True)
-        ]
+        spans = _spans(block, cells, probe.size)
         peak = torch.unravel_index(map_.argmax(), cells)
         changed = bool(r.max() > 0) and bool(r.isfinite().all())
         hits += changed and all(
@@ -124,6 +127,30 @@ def evidence(responses: Tensor, probe: Probe) -> tuple[int, float]:
         )
         over += float(r[tuple(slice(*s) for s in spans)].sum() / r.sum()) if changed else 0.0
     return hits, over / len(responses)
+
+
+def sharpness(responses: Tensor, probe: Probe) -> float:
+    """Return the part of `(blocks, *cells)` responses on their strongest cells, as many as a block covers."""
+    own = _own(responses).clamp_min(0)
+    parts = []
+    for block, map_ in zip(probe.blocks, own, strict=True):
+        covered = prod(b - a for a, b in _spans(block, tuple(map_.shape), probe.size))
+        strongest = map_.flatten().topk(covered).values.sum()
+        parts.append(float(strongest / map_.sum().clamp_min(1e-30)))
+    return sum(parts) / len(parts)
+
+
+def _spans(block: Block, cells: Size, size: Size) -> Block:
+    """Return the cells that a block of pixels touches, `(start, stop)` along every axis."""
+    return tuple(
+        (floor(a * n / side), ceil(b * n / side)) for (a, b), n, side in zip(block, cells, size, strict=True)
+    )
+
+
+def _own(responses: Tensor) -> Tensor:
+    """Return each block's response as shares of its sum, less the cell's mean share for the others."""
+    each = responses / responses.flatten(1).sum(1).clamp_min(1e-30).reshape(-1, *[1] * (responses.ndim - 1))
+    return each - (each.sum(0) - each) / (len(each) - 1)
 
 
 def plausible(cells: Size, size: Size) -> bool:
@@ -205,13 +232,23 @@ class Reader:
         if out.ndim == 3:
             if why := self.meet(out, announced):
                 return why
-            return self._best(out, [self.streams[out.shape[1]]])
+            return self._inherited(out, self.streams[out.shape[1]])
         if out.ndim != axes + 2:
             return "its output has no cells: shape " + str(tuple(out.shape[1:]))
         first, last = tuple(out.shape[2:]), tuple(out.shape[1:-1])
         return self._best(out, [Grid("channels_first", first), Grid("channels_last", last)])
 
-    def _best(self, out: Tensor, candidates: list[Grid]) -> Grid | str:
+    def _inherited(self, out: Tensor, grid: Grid) -> Grid | str:
+        """Return a stream's own grid, unless the tokens answer sharply in other places than their own.
+
+        Trained transformers mix: what is far behind need not respond most where the input changed.
+        """
+        responses = self._responses(out, grid)
+        square = out.shape[1] == out.shape[2]  # tokens by channels or the other way round
+        mixes = bool(responses.any()) and sharpness(responses, self.probe) <= SHARP
+        return grid if mixes and not square else self._best(out, [grid], NEEDED + 1)
+
+    def _best(self, out: Tensor, candidates: list[Grid], needed: int = NEEDED) -> Grid | str:
         candidates = [g for g in candidates if plausible(g.cells, self.probe.size)]
         if not candidates:
             return f"no grid over an input of {_by(self.probe.size)} has its shape {tuple(out.shape[1:])}"
@@ -220,7 +257,7 @@ class Reader:
             return "it has a single cell"
         scored = [(*evidence(self._responses(out, g), self.probe), g) for g in candidates]
         hits, _, grid = max(scored, key=lambda s: s[:2])
-        if hits < NEEDED:
+        if hits < max(needed, NEEDED + (len(candidates) > 1)):
             blocks = len(self.probe.blocks)
             return f"its cells do not follow the input: {hits} of {blocks} changed blocks were found again"
         return grid

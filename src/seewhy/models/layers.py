@@ -7,6 +7,7 @@ execution that
 - has a grid of more than one cell over rows and columns,
 - is live: the answer has a gradient in its cells. The patch tokens that a transformer with a class token puts
   out last are not, so that the last block's first norm is chosen there;
+- is called once: a name that stands for several calls is no place to look at or to edit;
 - is neither a bare `nn.Linear` (projections inside attention) nor a pooling, dropout, identity or reshaping
   layer.
 
@@ -73,13 +74,14 @@ class Layer:
 
 @dataclass
 class _Called:
-    """A layer's last call: its output's shape, its grid or why it has none, and the layer that made it."""
+    """A layer's last call: its output's shape, grid or why it has none, the layer that made it, calls so far."""
 
     name: str
     module: nn.Module
     shape: Size
     grid: Grid | str
     maker: str
+    times: int
 
 
 @dataclass(frozen=True)
@@ -258,10 +260,10 @@ def _trace(model: Model, probe: Probe) -> list[_Called]:
             same = known is not None and known[0]() is out and known[1] == out._version
             maker = known[2] if same and known is not None else name
             seen[id(out)] = (weakref.ref(out), out._version, maker)
-            calls.pop(name, None)  # the last call counts, and its place in the order
-            calls[name] = _Called(
-                name, module, tuple(out.shape[1:]), reader.grid(out, _announced(raw, probe)), maker
-            )
+            earlier = calls.pop(name, None)  # the last call counts, and its place in the order
+            times = 1 + (earlier.times if earlier else 0)
+            grid = reader.grid(out, _announced(raw, probe))
+            calls[name] = _Called(name, module, tuple(out.shape[1:]), grid, maker, times)
 
         return look
 
@@ -310,7 +312,7 @@ def _useful(layers: list[Layer], called: list[_Called]) -> list[Layer]:
     types = {c.name: type(c.module) for c in called}
     groups: dict[str, list[Layer]] = {}
     for layer, call in zip(layers, called, strict=True):
-        if not layer.fits or layer.grid is None or max(layer.grid.cells[-2:]) == 1:
+        if not layer.fits or layer.grid is None or max(layer.grid.cells[-2:]) == 1 or call.times > 1:
             continue
         # A layer that was called again later no longer stands for what it made before.
         maker = types.get(call.maker, type(call.module))
