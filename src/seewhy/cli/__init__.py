@@ -1,1 +1,4 @@
-"""The command line: one thin file a command group."""
+"""The command line: a thin face of the library, one file a command group.
+
+Nothing here imports torch until a command runs.
+"""

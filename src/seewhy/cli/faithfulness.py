@@ -1,0 +1,142 @@
+"""Metrics on the command line: their names, and their tables in text and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from seewhy.cli.output import print_table
+from seewhy.errors import BadInput
+
+if TYPE_CHECKING:
+    from seewhy.attribution import Attribution
+    from seewhy.cli.options import RunOptions
+    from seewhy.cli.progress import Reporter
+    from seewhy.metrics.base import Metric
+    from seewhy.metrics.table import Summary, Table
+    from seewhy.models.model import Model
+    from seewhy.types import Json
+
+
+def named_metrics(names: str, steps: int | None = None) -> list[Metric]:
+    """Return the metrics that a comma-separated list names, with `steps` where they have such a parameter.
+
+    Raises
+    ------
+    UnknownName, BadInput
+        For a metric that does not exist, or none.
+    """
+    from seewhy.metrics import METRICS
+
+    classes = [METRICS[name] for name in split(names)]
+    if not classes:
+        raise BadInput("Asked to evaluate", "No metric is named", f"Choose from {', '.join(METRICS.names())}")
+    return [
+        cls(**({"steps": steps} if steps is not None and "steps" in {f.name for f in fields(cls)} else {}))
+        for cls in classes
+    ]
+
+
+def split(names: str) -> list[str]:
+    """Return the names of a comma-separated list, each once."""
+    return list(dict.fromkeys(name for part in names.split(",") if (name := part.strip())))
+
+
+def measured(
+    network: Model,
+    inputs: Mapping[str, tuple[Any, Sequence[Attribution]]],
+    metrics: Sequence[Metric],
+    run: RunOptions,
+    report: Reporter,
+    target: str | None = None,
+) -> Table:
+    """Score the maps of one input after the other, baselines included, and return one table over all.
+
+    Parameters
+    ----------
+    inputs
+        Name to what `Model.prepare` takes and the maps that explain it.
+    target
+        The score; by default the one that was explained.
+    """
+    from seewhy.metrics.evaluation import evaluate
+    from seewhy.metrics.table import Table
+
+    rows: list[Any] = []
+    for i, (name, (source, maps)) in enumerate(inputs.items()):
+        report.item(i, len(inputs), f"{', '.join(m.name for m in metrics)} of {name}")
+        part = evaluate(
+            network,
+            source,
+            maps,
+            metrics,
+            target,
+            seed=run.seed,
+            batch_size=run.batch_size,
+            precision=run.precision,
+            progress=report.progress,
+        )
+        rows.extend(part)
+    return Table(tuple(rows), {metric.name: metric.higher_is_better for metric in metrics})
+
+
+def table_json(table: Table) -> list[Json]:
+    """Return one object a method or baseline: its name and, for each metric, the mean with its interval."""
+    entries: dict[str, Json] = {}
+    for s in table.mean():
+        entry = entries.setdefault(s.method, {"name": s.method, "baseline": s.baseline, "metrics": {}})
+        entry["metrics"][s.metric] = {
+            "mean": s.mean,
+            "interval": [s.low, s.high] if s.low is not None else None,
+            "samples": s.samples,
+            "undefined": s.undefined,
+            "higher_is_better": table.higher_is_better[s.metric],
+        }
+    return list(entries.values())
+
+
+def print_scores(table: Table, title: str = "") -> None:
+    """Print the means, methods first and baselines below."""
+    found = {(s.method, s.metric): s for s in table.mean()}
+    methods: dict[str, bool] = {s.method: s.baseline for s in found.values()}
+    columns = [
+        f"{metric}, {'higher' if higher else 'lower'} is better"
+        for metric, higher in table.higher_is_better.items()
+    ]
+    print_table(
+        ("map", *columns),
+        [
+            (
+                f"{name} (baseline)" if baseline else name,
+                *(_mean(found.get((name, m))) for m in table.higher_is_better),
+            )
+            for name, baseline in sorted(methods.items(), key=lambda item: item[1])
+        ],
+        title=title,
+    )
+
+
+def beats(table: Table) -> dict[str, list[str]]:
+    """Return, for each method, the metrics under which its mean beats the best baseline's."""
+    means: dict[str, Sequence[Summary]] = {
+        metric: [s for s in table.mean() if s.metric == metric and s.mean is not None]
+        for metric in table.higher_is_better
+    }
+    won: dict[str, list[str]] = {s.method: [] for s in table.mean() if not s.baseline}
+    for metric, summaries in means.items():
+        sign = 1 if table.higher_is_better[metric] else -1
+        bar = max((sign * (s.mean or 0.0) for s in summaries if s.baseline), default=float("inf"))
+        for s in summaries:
+            if not s.baseline and sign * (s.mean or 0.0) > bar:
+                won[s.method].append(metric)
+    return won
+
+
+def _mean(summary: Summary | None) -> str:
+    if summary is None or summary.mean is None:
+        return "undefined"
+    interval = f" [{summary.low:.3f}, {summary.high:.3f}]" if summary.low is not None else ""
+    return f"{summary.mean:.3f}{interval}" + (
+        f" ({summary.undefined} undefined)" if summary.undefined else ""
+    )

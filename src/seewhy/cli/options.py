@@ -1,0 +1,76 @@
+"""Options that several commands share, each described once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+from cyclopts import Parameter
+
+from seewhy.execution import Execution, Precision, Progress
+
+DEFAULT_MODEL = "efficientnet-lite0"
+DEFAULT_OUT = Path("seewhy-out")
+DEFAULT_METRICS = "deletion,insertion"
+
+ModelSpec: TypeAlias = Annotated[
+    str,
+    Parameter(
+        help="Spec of the model: efficientnet-lite0, timm:NAME, torchvision:NAME, hf:ORG/NAME, onnx:FILE or "
+        "FILE.py:FUNCTION (which runs that file); ?key=value passes options."
+    ),
+]
+TargetText: TypeAlias = Annotated[
+    str | None,
+    Parameter(help='Class index or label, "top 2", or "A vs B"; the model\'s own answer when left out.'),
+]
+OutFolder: TypeAlias = Annotated[Path, Parameter(help="Folder for the files; made when missing.")]
+MetricNames: TypeAlias = Annotated[
+    str, Parameter(help="Metrics separated by commas; `seewhy metrics` lists them.")
+]
+Steps: TypeAlias = Annotated[
+    int | None,
+    Parameter(help="Steps of the metrics that edit step by step; their own default when left out."),
+]
+AsJson: TypeAlias = Annotated[
+    bool, Parameter(name="--json", negative=(), help="Print JSON for machines instead of a table.")
+]
+
+
+@Parameter(name="*", group="Options of the run")
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run.
+
+    Parameters
+    ----------
+    seed
+        Seed of everything random.
+    batch_size
+        Model inputs a forward pass; chosen by itself when left out.
+    precision
+        Arithmetic of forward-only passes.
+    device
+        Where to run: cpu, cuda, cuda:1, mps. The CPU when left out.
+    """
+
+    seed: int = 0
+    batch_size: int | None = None
+    precision: Precision = "fp32"
+    device: str | None = None
+
+    def execution(self, progress: Progress | None = None) -> Execution:
+        """Return the library's form of these options; the device is the business of `load`.
+
+        Raises
+        ------
+        BadInput
+            For a batch size below 1.
+        """
+        return Execution(
+            seed=self.seed, batch_size=self.batch_size, precision=self.precision, progress=progress
+        )
+
+
+DEFAULT_RUN = RunOptions()
