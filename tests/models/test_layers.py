@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import networks
 from seewhy.errors import BadInput, DoesNotFit, UnknownName
 from seewhy.models.layers import default_layer, grid_of, layer_of, survey
 from seewhy.models.model import Model
