@@ -183,8 +183,9 @@ SLOW = {
     "tv vgg16": Row(tv("vgg16"), "features.29", (14, 14)),
     "tv vit_b_16": Row(tv("vit_b_16"), "encoder.layers.encoder_layer_11.ln_1", (14, 14), 1, layout="tokens"),
     "timm vit_base": Row(tm("vit_base_patch16_224"), "blocks.11.norm1", (14, 14), 1, layout="tokens"),
+    # Sixteen pooling blocks with random weights carry a change up to two frames away; rows and columns hold.
     "tv mvit_v2_s, full size": Row(
-        tv("mvit_v2_s"), "blocks.15.norm1", (8, 7, 7), 1, (3, 16, 224, 224), "tokens"
+        tv("mvit_v2_s"), "blocks.15.norm1", (8, 7, 7), 1, (3, 16, 224, 224), "tokens", off=2
     ),
 }
 ALL = [pytest.param(row, id=name) for name, row in ROWS.items()]
