@@ -54,40 +54,99 @@ def contests(model: Model, x: Tensor) -> list[Contest]:
     logit = seewhy.targets.Class(target, "logit")
     return [
         Contest(
-            f"Grad-CAM, {len(x)} photos", len(x), Entrant("floor: bare forward of the batch", cam_floor),
-            [Entrant("seewhy", lambda: ours("grad_cam", x, relu=False)),
-             Entrant("captum LayerGradCam",
-                     lambda: LayerGradCam(net, net.get_submodule(layer)).attribute(x, target=target)[:, 0].detach())],
+            f"Grad-CAM, {len(x)} photos",
+            len(x),
+            Entrant("floor: bare forward of the batch", cam_floor),
+            [
+                Entrant("seewhy", lambda: ours("grad_cam", x, relu=False)),
+                Entrant(
+                    "captum LayerGradCam",
+                    lambda: (
+                        LayerGradCam(net, net.get_submodule(layer)).attribute(x, target=target)[:, 0].detach()
+                    ),
+                ),
+            ],
         ),
         Contest(
-            f"Integrated Gradients, {steps} steps", steps,
+            f"Integrated Gradients, {steps} steps",
+            steps,
             Entrant("floor: bare forward and backward", lambda: forward_backward(steps)),
-            [Entrant("seewhy", lambda: ours("integrated_gradients", one, steps=steps, batch_size=BATCH)),
-             Entrant(f"captum, internal batch {BATCH}", lambda: IntegratedGradients(net).attribute(
-                 one, target=target, n_steps=steps, internal_batch_size=BATCH).sum(1).detach().float())],
+            [
+                Entrant("seewhy", lambda: ours("integrated_gradients", one, steps=steps, batch_size=BATCH)),
+                Entrant(
+                    f"captum, internal batch {BATCH}",
+                    lambda: (
+                        IntegratedGradients(net)
+                        .attribute(one, target=target, n_steps=steps, internal_batch_size=BATCH)
+                        .sum(1)
+                        .detach()
+                        .float()
+                    ),
+                ),
+            ],
         ),
         Contest(
-            f"Occlusion, {windows} windows of {window}, stride {stride}", windows,
+            f"Occlusion, {windows} windows of {window}, stride {stride}",
+            windows,
             Entrant("floor: bare forward", lambda: forward(windows)),
-            [Entrant("seewhy", lambda: seewhy.explain(model, one, method="occlusion", target=logit, window=window,
-                                                      stride=stride, batch_size=BATCH).values),
-             *(Entrant(f"captum, {n} an evaluation", lambda n=n: captum_occlusion(net, one, target, window, stride, n))
-               for n in (1, BATCH))],
+            [
+                Entrant(
+                    "seewhy",
+                    lambda: (
+                        seewhy.explain(
+                            model,
+                            one,
+                            method="occlusion",
+                            target=logit,
+                            window=window,
+                            stride=stride,
+                            batch_size=BATCH,
+                        ).values
+                    ),
+                ),
+                *(
+                    Entrant(
+                        f"captum, {n} an evaluation",
+                        lambda n=n: captum_occlusion(net, one, target, window, stride, n),
+                    )
+                    for n in (1, BATCH)
+                ),
+            ],
         ),
         Contest(
-            f"RISE, {masks} masks", masks, Entrant("floor: bare forward", lambda: forward(masks)),
-            [Entrant("seewhy", lambda: ours("rise", one, masks=masks, estimator="published", batch_size=BATCH)),
-             Entrant("the published recipe (masks on the host)", lambda: published_rise(net, one, target, masks))],
+            f"RISE, {masks} masks",
+            masks,
+            Entrant("floor: bare forward", lambda: forward(masks)),
+            [
+                Entrant(
+                    "seewhy", lambda: ours("rise", one, masks=masks, estimator="published", batch_size=BATCH)
+                ),
+                Entrant(
+                    "the published recipe (masks on the host)",
+                    lambda: published_rise(net, one, target, masks),
+                ),
+            ],
             tolerance=float("inf"),  # other random masks: only the work is the same
         ),
     ]
 
 
-def captum_occlusion(net: torch.nn.Module, x: Tensor, target: int, window: int, stride: int, each: int) -> Tensor:
+def captum_occlusion(
+    net: torch.nn.Module, x: Tensor, target: int, window: int, stride: int, each: int
+) -> Tensor:
     """Return captum's occlusion map of one photo."""
     with torch.inference_mode():
-        return Occlusion(net).attribute(x, target=target, sliding_window_shapes=(3, window, window),
-                                        strides=(3, stride, stride), perturbations_per_eval=each)[:, 0].float()
+        return (
+            Occlusion(net)
+            .attribute(
+                x,
+                target=target,
+                sliding_window_shapes=(3, window, window),
+                strides=(3, stride, stride),
+                perturbations_per_eval=each,
+            )[:, 0]
+            .float()
+        )
 
 
 def published_rise(net: torch.nn.Module, x: Tensor, target: int, masks: int, cells: int = 7) -> Tensor:
@@ -101,7 +160,9 @@ def published_rise(net: torch.nn.Module, x: Tensor, target: int, masks: int, cel
         grid = (rng.random((cells, cells)) < 0.5).astype(np.float32)
         u, v = rng.integers(0, cell, 2)
         side = (cells + 1) * cell
-        stack[i] = resize(grid, (side, side), order=1, mode="reflect", anti_aliasing=False)[u : u + h, v : v + w]
+        stack[i] = resize(grid, (side, side), order=1, mode="reflect", anti_aliasing=False)[
+            u : u + h, v : v + w
+        ]
     on_device = torch.from_numpy(stack).to(x)[:, None]
     with torch.inference_mode():
         scores = torch.cat([net(x * m).softmax(1)[:, target] for m in on_device.split(100)])
@@ -119,8 +180,11 @@ def main() -> None:
         p.requires_grad_(False)  # for the peers' sake; SeeWhy freezes by itself
     x = model.prepare(list(demo_photos().values())[:4]).tensor
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
-    lines = [f"{model.name} at {tuple(x.shape[2:])}, {device}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
-             f"captum {captum.__version__}, {arguments.repeats} repeats in turn.\n", HEADER]
+    lines = [
+        f"{model.name} at {tuple(x.shape[2:])}, {device}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"captum {captum.__version__}, {arguments.repeats} repeats in turn.\n",
+        HEADER,
+    ]
     for contest in contests(model, x):
         lines += contest.run(arguments.repeats)
     table = "\n".join(lines) + "\n"

@@ -87,15 +87,19 @@ class Contest:
                 continue
             gap = float((theirs - ours).abs().max() / ours.abs().max())
             if not gap <= self.tolerance:
-                raise SystemExit(f"{self.task}: {name} differs from {self.entrants[0].name} by {gap:.1e}: no contest")
+                raise SystemExit(
+                    f"{self.task}: {name} differs from {self.entrants[0].name} by {gap:.1e}: no contest"
+                )
 
     def _row(self, e: Entrant, base: float) -> str:
         median, least, most = statistics.median(e.seconds), min(e.seconds), max(e.seconds)
-        return (f"| {self.task} | {e.name} | {median:.3f} | {least:.3f} to {most:.3f} | {self.passes / median:,.0f} "
-                f"| {median / base:.2f} |")
+        return (
+            f"| {self.task} | {e.name} | {median:.3f} | {least:.3f} to {most:.3f} | {self.passes / median:,.0f} "
+            f"| {median / base:.2f} |"
+        )
 
 
-HEADER = ("| task | who | seconds (median) | range | passes/s | x floor |\n|---|---|---|---|---|---|")
+HEADER = "| task | who | seconds (median) | range | passes/s | x floor |\n|---|---|---|---|---|---|"
 
 
 def _synchronise() -> None:

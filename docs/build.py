@@ -40,7 +40,9 @@ def methods_page() -> str:
         needs = ", ".join(sorted(cls.needs)) or "scores only"
         paper = f"[{cls.paper.authors.split(',')[0]} {cls.paper.year}]({cls.paper.url})"
         signed = "yes" if method.signed else "no"
-        lines.append(f"| [`{cls.name}`](#{cls.name}) | {needs} | {cls.native} | {signed} | {cost.forward:,} / {cost.backward:,} | {paper} |")
+        lines.append(
+            f"| [`{cls.name}`](#{cls.name}) | {needs} | {cls.native} | {signed} | {cost.forward:,} / {cost.backward:,} | {paper} |"
+        )
     for cls in METHODS:
         lines += [f"\n## {cls.name}\n", as_markdown(cls.page()), parameters(cls)]
     return "\n".join(lines) + "\n"
@@ -52,7 +54,9 @@ def metrics_page() -> str:
     for cls in METRICS:
         better = "higher" if cls.higher_is_better else "lower"
         paper = f"[{cls.paper.authors.split(',')[0]} {cls.paper.year}]({cls.paper.url})"
-        lines.append(f"| [`{cls.name}`](#{cls.name}) | {better} | {cls.bounds[0]:g} to {cls.bounds[1]:g} | {paper} |")
+        lines.append(
+            f"| [`{cls.name}`](#{cls.name}) | {better} | {cls.bounds[0]:g} to {cls.bounds[1]:g} | {paper} |"
+        )
     for cls in METRICS:
         page = importlib.import_module(cls.__module__).__doc__ or ""
         lines += [f"\n## {cls.name}\n", as_markdown(page.strip()), parameters(cls)]
@@ -125,8 +129,11 @@ def main() -> int:
         for path, text in pages.items():
             path.write_text(text, encoding="utf-8")
         return 0
-    problems = [f"{p.name} is out of date: run `make docs-write`" for p, text in pages.items()
-                if not p.exists() or p.read_text(encoding="utf-8") != text]
+    problems = [
+        f"{p.name} is out of date: run `make docs-write`"
+        for p, text in pages.items()
+        if not p.exists() or p.read_text(encoding="utf-8") != text
+    ]
     documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
     for document in documents:
         problems += [f"{document.name} links to {link}, which is not there" for link in dead_links(document)]

@@ -90,5 +90,10 @@ def test_importing_seewhy_imports_no_torch() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SRC)))
 def test_no_module_draws_from_global_generators(path: Path) -> None:
-    names = {n.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import) for n in node.names}
+    names = {
+        n.name
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import)
+        for n in node.names
+    }
     assert "random" not in names

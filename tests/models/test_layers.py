@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -181,3 +184,23 @@ def test_the_caller_may_have_switched_gradients_off(mode: type) -> None:
     model = Model(net())
     with mode():
         assert default_layer(model, SHAPE).name == "1"
+
+
+def test_a_bare_network_is_surveyed_once_and_again_after_surgery() -> None:
+    net, passes = networks.cnn(), []
+    net[0].register_forward_hook(lambda *_: passes.append(1))
+    survey(Model(net), (3, 16, 16))
+    first = len(passes)
+    survey(Model(net), (3, 16, 16))
+    assert len(passes) == first > 0
+    net[5] = torch.nn.Sequential(torch.nn.ReLU())
+    assert "5.0" in [layer.name for layer in survey(Model(net), (3, 16, 16))]
+
+
+def test_what_is_remembered_of_a_network_goes_with_it() -> None:
+    net = networks.cnn()
+    survey(Model(net), (3, 16, 16))
+    gone = weakref.ref(net)
+    del net
+    gc.collect()
+    assert gone() is None

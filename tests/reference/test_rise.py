@@ -7,14 +7,13 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 from skimage.transform import resize
 from torch import Tensor, nn
 
 import networks
 from seewhy.execution import Execution
 from seewhy.methods.base import Estimate
-from seewhy.methods.masking.rise import RISE, Estimator, Sums, estimates, spearman
+from seewhy.methods.masking.rise import RISE, Estimator, Sums, estimates
 from seewhy.models.model import Model
 from seewhy.perturb.edits import Jobs
 from seewhy.perturb.masks import Grids, RandomGrids
@@ -139,17 +138,13 @@ def test_batch_size_and_batch_do_not_matter() -> None:
 
 def test_more_masks_agree_better_and_the_result_says_so() -> None:
     model, x = Model(networks.cnn().eval()), networks.batch((3, 20, 20), n=2)
-    few, many = (RISE(masks=n)(model, x, 1).provenance["split_half_spearman"] for n in (40, 4000))
+    few, many = (
+        [i["reliability"]["split_half_spearman"] for i in RISE(masks=n)(model, x, 1).provenance["inputs"]]
+        for n in (40, 4000)
+    )
     assert len(few) == len(many) == 2
     assert max(few) < min(many)
     assert min(many) > 0.8
-
-
-def test_spearman() -> None:
-    a, b = (torch.rand(6, 7, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
-    found = spearman(a, b)
-    assert found == pytest.approx(stats.spearmanr(a.flatten(), b.flatten()).statistic, abs=1e-9)
-    assert spearman(a, torch.ones(6, 7)) is None
 
 
 def test_estimates_come_as_the_work_goes() -> None:

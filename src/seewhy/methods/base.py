@@ -57,7 +57,9 @@ class Estimate:
     done, total
         Steps taken and steps planned.
     notes
-        Facts about the result worth keeping (the layer used, the completeness error ...), JSON-serialisable.
+        Facts about the result worth keeping (the layer used ...), JSON-serialisable.
+    reliability
+        For each sample, what the method knows of its own error (completeness, split-half agreement ...).
     """
 
     native: Cells
@@ -65,6 +67,7 @@ class Estimate:
     done: int = 1
     total: int = 1
     notes: Json | None = None
+    reliability: tuple[Json, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -191,12 +194,18 @@ class Method(ABC):
             }
             native = estimate.native.detach().float().cpu()
             values = resize(native, batch.tensor.shape[2:]) if estimate.values is None else estimate.values
+            reliability = estimate.reliability or ({},) * len(batch)
+            samples = [
+                {**sample, "reliability": facts}
+                for sample, facts in zip(notes["inputs"], reliability, strict=True)
+            ]
             yield Attribution(
                 values.detach().float().cpu(),
                 native,
                 pixels,
                 {
                     **notes,
+                    "inputs": samples,
                     "method": self.name,
                     "parameters": self.parameters(),
                     "signed": self.signed,

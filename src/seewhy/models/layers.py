@@ -74,7 +74,7 @@ class Layer:
 
 @dataclass
 class _Called:
-    """A layer's last call: its output's shape, grid or why it has none, the layer that made it, calls so far."""
+    """A layer's last call: shape and grid of its output, or why it has none, who made it, calls so far."""
 
     name: str
     module: nn.Module
@@ -93,7 +93,7 @@ class _Survey:
 def survey(model: Model, input_shape: Size) -> list[Layer]:
     """Return every layer that a forward pass on `(c, *size)` inputs calls, in order of execution.
 
-    A layer called several times stands where its last call stands. The result is cached on the model.
+    A layer called several times stands where its last call stands. The result is cached with the network.
 
     Raises
     ------
@@ -195,11 +195,14 @@ def _those_that_fit(result: _Survey) -> str:
 
 
 def _surveyed(model: Model, input_shape: Size) -> _Survey:
-    key = ("survey", tuple(input_shape), id(model.module))
-    if key not in model.memo:
-        with model.untouched(), torch.inference_mode(False):
-            model.memo[key] = _explore(model, tuple(input_shape))
-    found: _Survey = model.memo[key]
+    structure = tuple((name, id(module)) for name, module in model.module.named_modules())
+    known: tuple[Any, _Survey] | None = model.facts.get(("survey", tuple(input_shape)))
+    if known is not None and known[0] == structure:
+        return known[1]
+    with model.untouched(), torch.inference_mode(False):
+        found = _explore(model, tuple(input_shape))
+    if found.useful:  # a head of zeros, say, may yet be trained
+        model.facts["survey", tuple(input_shape)] = structure, found
     return found
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from PIL import Image
@@ -27,6 +28,9 @@ from seewhy.types import Size
 
 Kind = Literal["classes", "embedding", "regression"]
 Activation = Literal["softmax", "sigmoid", "none"]
+
+
+_FACTS: WeakKeyDictionary[nn.Module, dict[OutputKey, dict[Any, Any]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,6 @@ class Model:
         self.output, self.activation, self.differentiable = output, activation, differentiable
         self.notes = tuple(notes)
         self._kind = kind
-        self._hash: tuple[tuple[int, ...], str] | None = None
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, {self._kind or 'kind not yet known'}, on {self.device})"
@@ -130,13 +133,14 @@ class Model:
         """
         state = {k: t.detach() for k, t in self.module.state_dict().items() if isinstance(t, Tensor)}
         key = tuple(_check_sum(t) for t in state.values())
-        if self._hash is None or self._hash[0] != key:
+        known: tuple[tuple[int, ...], str] | None = self.facts.get("weights hash")
+        if known is None or known[0] != key:
             digest = hashlib.sha256()
             for name, t in state.items():
                 digest.update(f"{name} {t.dtype} {tuple(t.shape)}\n".encode())
                 digest.update(_bytes_of(t))
-            self._hash = key, digest.hexdigest()[:16]
-        return self._hash[1]
+            known = self.facts["weights hash"] = key, digest.hexdigest()[:16]
+        return known[1]
 
     def check_weights(self) -> None:
         """Raise `NotFinite`, naming the parameter, where a weight is NaN or infinite."""
@@ -272,8 +276,16 @@ class Model:
 
     @cached_property
     def memo(self) -> dict[Any, Any]:
-        """What was found out about this model by experiment (geometry, resumption), kept for its lifetime."""
+        """What was found out about this model by experiment and holds parts of it (resumption)."""
         return {}
+
+    @property
+    def facts(self) -> dict[Any, Any]:
+        """What was found out by experiment and holds no part of the network (geometry, weights' hash).
+
+        Shared by every `Model` of one network, so that a bare network passed again and again is measured once.
+        """
+        return _FACTS.setdefault(self.module, {}).setdefault(self.output, {})
 
     def _tensors(self) -> Iterator[Tensor]:
         yield from self.module.parameters()

@@ -120,10 +120,10 @@ def _fitted(features: Tensor, y: Tensor, classes: int, penalty: float) -> nn.Lin
     def loss() -> Tensor:
         optimiser.zero_grad()
         value = cross_entropy(z @ weight.T + bias, y) + penalty / 2 * weight.square().sum()
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return value
 
-    optimiser.step(loss)  # type: ignore[no-untyped-call]
+    optimiser.step(loss)
     folded = (weight / std).detach()
     return _linear(folded, bias.detach() - folded @ mean)
 

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from seewhy.batching import in_batches
-from seewhy.methods.base import METHODS, Cost, Estimate, Method, Need, Paper, require, channel_sum
+from seewhy.methods.base import METHODS, Cost, Estimate, Method, Need, Paper, channel_sum, require
 from seewhy.question import Question
 from seewhy.types import Maps, Size
 

@@ -3,7 +3,7 @@
 Walk in a straight line from an input without evidence (the baseline) to the input, and add up, pixel by
 pixel, the gradient times the step. By the fundamental theorem of calculus the map sums to the difference of
 the two scores (completeness): every bit of the score is handed to some pixel. How far the sum is off is
-measured and kept as `completeness_error`.
+measured and kept as `completeness_error`, a fraction of that difference.
 
 Formula
     (x - x') * sum over steps of w_k df/dx at x' + a_k (x - x'), summed over channels; nodes a_k and weights
@@ -31,7 +31,7 @@ import numpy.typing as npt
 import torch
 
 from seewhy.batching import in_batches
-from seewhy.methods.base import METHODS, Cost, Estimate, Method, Need, Paper, require, channel_sum
+from seewhy.methods.base import METHODS, Cost, Estimate, Method, Need, Paper, channel_sum, require
 from seewhy.perturb.operators import operator
 from seewhy.question import Question
 from seewhy.types import Size
@@ -128,12 +128,13 @@ class IntegratedGradients(Method):
         maps = channel_sum(integral * (x - start_at).float())
         rise = question.clean - start_score
         gap = (maps.flatten(1).sum(1) - rise).abs()
+        error = gap / rise.abs().clamp_min(1e-12)
         yield Estimate(
             maps,
-            notes={
-                "baseline_score": start_score.tolist(),
-                "completeness_error": (gap / rise.abs().clamp_min(1e-12)).tolist(),
-            },
+            reliability=tuple(
+                {"baseline_score": score, "completeness_error": e}
+                for score, e in zip(start_score.tolist(), error.tolist(), strict=True)
+            ),
         )
 
 
@@ -156,4 +157,3 @@ RULES: dict[str, Callable[[int], tuple[Nodes, Nodes]]] = {
     "right": lambda n: (np.arange(1, n + 1) / n, np.full(n, 1 / n)),
 }
 """Rule to (nodes in [0, 1], weights that sum to 1)."""
-

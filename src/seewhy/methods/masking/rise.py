@@ -38,12 +38,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
+from math import isnan, prod
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from seewhy.agreement import Agreement
 from seewhy.methods.base import METHODS, Cost, Estimate, Method, Native, Paper, require
 from seewhy.perturb.masks import Grids, MaskEdits, RandomGrids
 from seewhy.perturb.operators import operator
@@ -144,7 +145,8 @@ def estimates(
                 native,
                 done=chunk.done // len(question.x),
                 total=grids.count,
-                notes={"split_half_spearman": agreement, **scorer.notes()},
+                notes=scorer.notes(),
+                reliability=tuple({"split_half_spearman": a} for a in agreement),
             )
 
 
@@ -183,7 +185,8 @@ class Sums:
         plain = self.plain.reshape(2, self.samples, 2)
         halves = [_estimate(weighted[h], plain[h], keep, estimator) for h in range(2)]
         both = _estimate(weighted.sum(0), plain.sum(0), keep, estimator)
-        return both.float(), [spearman(a, b) for a, b in zip(*halves, strict=True)]
+        agreement = Agreement.of(*halves).spearman.tolist()
+        return both.float(), [None if isnan(a) else a for a in agreement]
 
     def _enlarged(self) -> Tensor:
         """Return `(2 * samples, 2, *size)`: the sums of (score, 1) times the mask."""
@@ -217,11 +220,3 @@ def _accumulate(sums: Tensor, index: Tensor, values: Tensor) -> None:
         sums.index_add_(0, index, values)
     else:
         sums.index_put_((index,), values, accumulate=True)
-
-
-def spearman(a: Tensor, b: Tensor) -> float | None:
-    """Return the rank correlation of two maps, in [-1, 1]; None where one of them is constant."""
-    ranked = [m.flatten().argsort(stable=True).argsort().double() for m in (a, b)]
-    if any(bool(m.max() == m.min()) for m in (a, b)):
-        return None
-    return float(torch.corrcoef(torch.stack(ranked))[0, 1])
