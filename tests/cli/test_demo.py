@@ -54,8 +54,12 @@ def test_demo(
     with Image.open(out / "contact-sheet.png") as picture:
         assert picture.width > 500
     before = {p.name: p.read_bytes() for p in (out / "maps").glob("*.safetensors")}
+    (out / "maps" / "rocket.rise.json").write_text("left by a demo of more photos")
+    (out / "maps" / "mine.txt").write_text("somebody's own")
     assert run("demo", "--quick", "--out", out).code == 0
     assert {p.name: p.read_bytes() for p in (out / "maps").glob("*.safetensors")} == before
+    assert not (out / "maps" / "rocket.rise.json").exists()
+    assert (out / "maps" / "mine.txt").exists()
     assert sorted(p.name for p in out.iterdir()) == ["contact-sheet.png", "maps", "report.html"]
 
 

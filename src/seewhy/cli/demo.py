@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,7 @@ def demo(
             ("photo", *(f"{network.name} says" if i == 0 else "or" for i in range(3))),
             [(n, *(f"{p.label}, {percent(p.probability)}" for p in top)) for n, top in predictions.items()],
         )
+    clear(out / "maps")
     maps: dict[str, dict[str, Attribution]] = {}
     files: list[Json] = []
     measures = named_metrics(DEFAULT_METRICS, steps)
@@ -104,7 +106,7 @@ def demo(
         )
         return
     print_scores(table, "How faithful: mean over the photos [95 % interval]")
-    print(verdict(table))
+    print(f"By their means over {len(photos)} photos, which are few:\n{verdict(table)}")
     for name, top in predictions.items():
         if top[0].probability < UNSURE:
             print(f"  {name}: the best guess has {percent(top[0].probability)}; its maps explain a guess")
@@ -119,6 +121,12 @@ def chosen_photos(names: tuple[str, ...]) -> dict[str, Path]:
 
     there = demo_photos()
     return {name: there[name] for name in names if name in there} or there
+
+
+def clear(folder: Path) -> None:
+    """Remove what an earlier demo left, and nothing else, so that maps of different budgets do not mix."""
+    for photo, method, end in product(PHOTOS, METHODS, ("safetensors", "json", "png")):
+        (folder / f"{photo}.{method}.{end}").unlink(missing_ok=True)
 
 
 def budgeted(budget: Mapping[str, Mapping[str, Any]]) -> list[Method]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import sys
 from dataclasses import asdict, dataclass
-from importlib import metadata
 
 from seewhy.cli.options import AsJson
 from seewhy.cli.output import print_json, print_table
@@ -60,6 +59,8 @@ def doctor(*, as_json: AsJson = False) -> None:
 
 
 def _version(package: str) -> str | None:
+    from importlib import metadata  # 20 ms that `--help` need not pay
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
