@@ -1,6 +1,6 @@
-"""`python -m benchmarks [--repeats N] [--model SPEC]`: SeeWhy, its peers and the bare-forward floor in one run.
+"""SeeWhy, its peers and the bare-forward floor: `python -m benchmarks [--repeats N] [--model SPEC]`.
 
-Prints a markdown table and writes it to benchmarks/results/. The run fails when two that claim the same map differ.
+Prints a markdown table and writes it to benchmarks/results/. Fails when two that claim the same map differ.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def captum_occlusion(
 
 
 def published_rise(net: torch.nn.Module, x: Tensor, target: int, masks: int, cells: int = 7) -> Tensor:
-    """Return RISE as published: each mask resized on the host with scikit-image, batches of 100, one sum at the end."""
+    """Return RISE as published: masks resized one by one on the host, batches of 100, one sum at the end."""
     from skimage.transform import resize
 
     rng, (h, w) = np.random.default_rng(0), x.shape[2:]
@@ -180,8 +180,9 @@ def main() -> None:
         p.requires_grad_(False)  # for the peers' sake; SeeWhy freezes by itself
     x = model.prepare(list(demo_photos().values())[:4]).tensor
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
+    threads = torch.get_num_threads()
     lines = [
-        f"{model.name} at {tuple(x.shape[2:])}, {device}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"{model.name} at {tuple(x.shape[2:])}, {device}, {threads} threads, torch {torch.__version__}, "
         f"captum {captum.__version__}, {arguments.repeats} repeats in turn.\n",
         HEADER,
     ]

@@ -1,4 +1,4 @@
-"""A contest: several ways to do the same work, timed in turn, compared with the floor and with each other's numbers."""
+"""A contest: several ways to do the same work, timed in turn, compared with the floor and each other."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Entrant:
     name
         As in the table.
     work
-        Does it once; returns its map for the agreement check, or None where no equality is claimed (the floor).
+        Does it once; returns its map for the agreement check, or None where no equality is claimed.
     seconds
         Of each repeat.
     """
@@ -94,8 +94,8 @@ class Contest:
     def _row(self, e: Entrant, base: float) -> str:
         median, least, most = statistics.median(e.seconds), min(e.seconds), max(e.seconds)
         return (
-            f"| {self.task} | {e.name} | {median:.3f} | {least:.3f} to {most:.3f} | {self.passes / median:,.0f} "
-            f"| {median / base:.2f} |"
+            f"| {self.task} | {e.name} | {median:.3f} | {least:.3f} to {most:.3f} "
+            f"| {self.passes / median:,.0f} | {median / base:.2f} |"
         )
 
 

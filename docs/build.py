@@ -1,7 +1,8 @@
 """Write the generated pages, and check the documents: `python docs/build.py [--check]`.
 
-Generated: docs/methods.md and docs/metrics.md, from the registries. With `--check` nothing is written; the run fails when a page is out
-of date, a doctest in the package fails, a Python block of a document raises, or a local link leads nowhere.
+Generated: docs/methods.md and docs/metrics.md, from the registries. With `--check` nothing is written; it
+fails when a page is out of date, a doctest in the package fails, a Python block of the README raises, or a
+local link leads nowhere.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def methods_page() -> str:
     lines = [
         NOTE,
         "# Methods\n",
-        "Costs are model inputs for one 224 x 224 photo: forward / backward. `seewhy methods --model SPEC` says which fit a model, and why not.\n",
+        "Costs are model inputs for one 224 x 224 photo: forward / backward. `seewhy methods --model SPEC`",
+        "says which fit a model, and why not.\n",
         "| name | needs | works on | signed | cost | paper |",
         "|---|---|---|---|---|---|",
     ]
@@ -40,9 +42,8 @@ def methods_page() -> str:
         needs = ", ".join(sorted(cls.needs)) or "scores only"
         paper = f"[{cls.paper.authors.split(',')[0]} {cls.paper.year}]({cls.paper.url})"
         signed = "yes" if method.signed else "no"
-        lines.append(
-            f"| [`{cls.name}`](#{cls.name}) | {needs} | {cls.native} | {signed} | {cost.forward:,} / {cost.backward:,} | {paper} |"
-        )
+        link, passes = f"[`{cls.name}`](#{cls.name})", f"{cost.forward:,} / {cost.backward:,}"
+        lines.append(f"| {link} | {needs} | {cls.native} | {signed} | {passes} | {paper} |")
     for cls in METHODS:
         lines += [f"\n## {cls.name}\n", as_markdown(cls.page()), parameters(cls)]
     return "\n".join(lines) + "\n"
@@ -95,7 +96,7 @@ def doctests() -> int:
 
 
 def examples(document: Path) -> int:
-    """Run the Python blocks of a document in an empty folder with the demo photos; return the number of failures."""
+    """Run a document's Python blocks in a folder with the demo photos; return the number of failures."""
     blocks = re.findall(r"```python\n(.*?)```", document.read_text(encoding="utf-8"), flags=re.S)
     home, failed = Path.cwd(), 0
     with tempfile.TemporaryDirectory() as folder:

@@ -202,6 +202,8 @@ class Neuron(Target):
             "label": f"{self.layer} channel {self.channel}{place}",
             "index": self.channel,
             "score": "activation",
+            "layer": self.layer,
+            "cell": self.cell and list(self.cell),
         }
         return BoundTarget(score, (label,) * len(answer.output), self.layers)
 

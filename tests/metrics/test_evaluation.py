@@ -21,7 +21,7 @@ from seewhy.metrics.faithfulness.deletion import Deletion
 from seewhy.metrics.table import Row, Table
 from seewhy.models.model import Model
 from seewhy.question import ask
-from seewhy.targets import Class, Neuron, Output, Similarity, Top, contrast
+from seewhy.targets import Class, Neuron, Output, Similarity, Target, Top, contrast
 
 QUICK = (Deletion(steps=16), METRICS["insertion"](steps=16))  # type: ignore[call-arg]
 
@@ -75,8 +75,32 @@ def test_targets_without_classes() -> None:
         assert len(evaluate(model, x, result, QUICK)) == 2 * 2 * 4
 
 
-@pytest.mark.parametrize("target", [contrast(0, 1), Neuron("8", 2), lambda raw: raw[:, 0]])
-def test_targets_that_cannot_be_rebuilt_must_be_given(target: object) -> None:
+@pytest.mark.parametrize(
+    "target", [contrast(0, 1), 2 * Class(0) - Output(3), Neuron("8", 2), Neuron("3", 1, (2, 3))]
+)
+def test_composed_and_inner_targets_are_rebuilt(target: Target) -> None:
+    model, x, result = explained(target=target)
+    assert [r.value for r in evaluate(model, x, result, QUICK)] == [
+        r.value for r in evaluate(model, x, result, QUICK, target=target)
+    ]
+
+
+def test_curves_are_means_over_the_samples_and_end_up_with_the_areas() -> None:
+    model, x, result = explained()
+    table = evaluate(model, x, result, QUICK)
+    curves = {(c.method, c.metric): c for c in table.curves()}
+    assert len(curves) == 2 * 4
+    for summary in table.mean():
+        c = curves[summary.method, summary.metric]
+        assert (c.at[0], c.at[-1], c.baseline) == (0, 1, summary.baseline)
+        steps = zip(c.at[:-1], c.at[1:], c.scores[:-1], c.scores[1:], strict=True)
+        assert sum((b - a) * (s + t) / 2 for a, b, s, t in steps) == pytest.approx(summary.mean, abs=1e-5)
+
+
+def test_targets_that_cannot_be_rebuilt_must_be_given() -> None:
+    def target(raw: torch.Tensor) -> torch.Tensor:
+        return raw[:, 0]
+
     model, x, result = explained(target=target)
     with pytest.raises(DoesNotFit, match="Give target="):
         evaluate(model, x, result, QUICK)

@@ -1,9 +1,9 @@
 """Let the C library keep the memory of one batch for the next.
 
 By default glibc hands blocks of more than 32 MB back to the system at once, so that every forward pass asks
-for its activations anew and the kernel fills them with zeros, page by page: two thirds of the time of RISE on
-two cores (256 masks, EfficientNet-Lite0: 16 s; with this 5.5 s, and 8 % less memory at the peak). A setting
-of the whole process, so the command line makes it and the library does not.
+for its activations anew and the kernel fills them with zeros, page by page; on two cores that can take longer
+than the arithmetic (run `seewhy explain` with MALLOC_TRIM_THRESHOLD_=131072 set to see the difference). It is
+a setting of the whole process, so the command line makes it and the library does not.
 """
 
 from __future__ import annotations

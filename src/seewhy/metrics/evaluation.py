@@ -13,12 +13,12 @@ from seewhy.attribution import Attribution
 from seewhy.errors import BadInput, DoesNotFit
 from seewhy.execution import Execution
 from seewhy.methods.base import Cost
-from seewhy.metrics.base import METRICS, Metric
+from seewhy.metrics.base import METRICS, Metric, Scored
 from seewhy.metrics.baselines import BASELINES
 from seewhy.metrics.table import Row, Table
 from seewhy.models.model import Model
 from seewhy.question import ask
-from seewhy.targets import Class, Output, Similarity, Target, TargetLike
+from seewhy.targets import Class, Combination, Neuron, Output, Similarity, Target, TargetLike
 from seewhy.types import Json, ScoreKind, Size
 
 
@@ -103,7 +103,7 @@ def evaluate(
     assert not clash, f"methods named like baselines: {clash}"
     if baselines:
         maps |= {name: make(pixels, execution.seed) for name, make in BASELINES.items()}
-    measured: dict[tuple[str, str], Tensor] = {}
+    measured: dict[tuple[str, str], Scored] = {}
     notes: Json = {}
     with model.untouched(execution.device):
         model.check_weights()
@@ -113,10 +113,10 @@ def evaluate(
         for metric in chosen:
             for name, values in maps.items():
                 scored = metric.measure(questions[metric.prefers], values)
-                measured[metric.name, name] = scored.values.cpu()
+                measured[metric.name, name] = scored
                 notes.setdefault(metric.name, {})[name] = scored.notes or {}
     rows = tuple(
-        Row(sample, name, metric.name, float(measured[metric.name, name][i]), baselines and name in BASELINES)
+        _row(sample, name, metric.name, measured[metric.name, name], i, baselines and name in BASELINES)
         for i, sample in enumerate(batch.names)
         for name in maps
         for metric in chosen
@@ -134,6 +134,12 @@ def evaluate(
             "execution": provenance.of_run(execution),
         },
     )
+
+
+def _row(sample: str, method: str, metric: str, scored: Scored, i: int, baseline: bool) -> Row:
+    at = () if scored.at is None else tuple(scored.at.tolist())
+    curve = () if scored.curve is None else tuple(scored.curve[i].tolist())
+    return Row(sample, method, metric, float(scored.values[i]), baseline, at, curve)
 
 
 def _as_model(model: Model | nn.Module | str) -> Model:
@@ -188,13 +194,22 @@ def _targets(attributions: list[Attribution]) -> list[Target]:
     return [_target(t) for t in remembered[0]]
 
 
-def _target(description: Json) -> Target:
+def _target(description: Json, *, open_score: bool = True) -> Target:
+    """Return the target of a description; `open_score` leaves the score of a class to the metric."""
     kinds: tuple[ScoreKind, ...] = ("logit", "probability", "log_probability")
     index, score = description.get("index"), description.get("score")
+    if "parts" in description:
+        return Combination(
+            tuple(_target(part, open_score=False) for part in description["parts"]),
+            tuple(description["weights"]),
+        )
     if score in kinds and index is not None:
-        return Class(index)
+        return Class(index) if open_score else Class(index, score)
     if score == "output" and index is not None:
         return Output(index)
+    if score == "activation":
+        cell = description["cell"]
+        return Neuron(description["layer"], description["index"], None if cell is None else tuple(cell))
     if description["label"] == "similarity to its own embedding":
         return Similarity()
     raise DoesNotFit(

@@ -31,6 +31,8 @@ class Row:
         NaN where the metric is not defined for the map.
     baseline
         Whether `method` is a baseline that knows nothing of the model.
+    at, curve
+        The fractions of the input edited, 0 to 1, and the score at each, where the metric follows a curve.
     """
 
     sample: str
@@ -38,6 +40,8 @@ class Row:
     metric: str
     value: float
     baseline: bool = False
+    at: tuple[float, ...] = ()
+    curve: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,25 @@ class Summary:
     high: float | None
     samples: int
     undefined: int
+    baseline: bool
+
+
+@dataclass(frozen=True)
+class MeanCurve:
+    """The mean score of one method along the way of one metric.
+
+    Parameters
+    ----------
+    at
+        Fractions of the input edited, 0 to 1, rising.
+    scores
+        The mean over the samples for which the metric is defined, at each of them.
+    """
+
+    method: str
+    metric: str
+    at: tuple[float, ...]
+    scores: tuple[float, ...]
     baseline: bool
 
 
@@ -94,6 +117,22 @@ class Table:
         for row in self.rows:
             groups.setdefault((row.method, row.metric, row.baseline), []).append(row.value)
         return [_summary(*key, values, seed) for key, values in groups.items()]
+
+    def curves(self) -> list[MeanCurve]:
+        """Return the mean curve of every method under every metric that follows one, in order.
+
+        Samples whose curves have other steps than the first (photos of another size) are left out.
+        """
+        groups: dict[tuple[str, str, bool], list[Row]] = {}
+        for row in self.rows:
+            if row.curve and not math.isnan(row.value):
+                groups.setdefault((row.method, row.metric, row.baseline), []).append(row)
+        curves = []
+        for (method, metric, baseline), rows in groups.items():
+            at = rows[0].at
+            steps = zip(*(row.curve for row in rows if row.at == at), strict=True)
+            curves.append(MeanCurve(method, metric, at, tuple(fmean(scores) for scores in steps), baseline))
+        return curves
 
     def to_json(self) -> Json:
         """Return rows, means and provenance as plain JSON; undefined values are null."""

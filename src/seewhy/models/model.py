@@ -283,7 +283,7 @@ class Model:
     def facts(self) -> dict[Any, Any]:
         """What was found out by experiment and holds no part of the network (geometry, weights' hash).
 
-        Shared by every `Model` of one network, so that a bare network passed again and again is measured once.
+        Shared by every `Model` of one network, so that a bare network passed again is measured once.
         """
         return _FACTS.setdefault(self.module, {}).setdefault(self.output, {})
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from seewhy.errors import BadInput
 from seewhy.metrics.base import METRICS
+from seewhy.metrics.table import Table
 from seewhy.show.curves import Curve
 
 
@@ -62,6 +63,19 @@ class Plot:
     curves: Sequence[Curve]
     across: str = "fraction of the input edited"
     up: str = "score"
+
+
+def plots(table: Any) -> list[Plot]:
+    """Return one plot a metric of the mean curves in a table of `seewhy.evaluate`; none of anything else."""
+    if not isinstance(table, Table):
+        return []
+    areas = {(s.method, s.metric): s.mean for s in table.mean()}
+    by_metric: dict[str, list[Curve]] = {}
+    for c in table.curves():
+        note = f"area {areas[c.method, c.metric]:.3f}"
+        line = Curve(c.method, c.at, c.scores, baseline=c.baseline, note=note)
+        by_metric.setdefault(c.metric, []).append(line)
+    return [Plot(metric, curves) for metric, curves in by_metric.items()]
 
 
 def means(table: Any) -> list[Mean]:

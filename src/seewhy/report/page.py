@@ -12,7 +12,7 @@ from seewhy import captions
 from seewhy.errors import BadInput
 from seewhy.files import write_atomically
 from seewhy.report import sections
-from seewhy.report.numbers import Plot, means
+from seewhy.report.numbers import Plot, means, plots
 from seewhy.report.sections import Entry
 
 LARGE = 30_000_000
@@ -46,7 +46,7 @@ def write_report(
     table
         Results of metrics: see `seewhy.report.numbers.means`.
     curves
-        One `Plot` a metric.
+        One `Plot` a metric; by default those of `table`, where it has curves.
     title
         Heading of the page.
     command
@@ -90,7 +90,7 @@ def render(
             "Found no input, or one without attributions of one sample each",
             "Give an Entry for each input, with `attribution[i]` of each method",
         )
-    lines = means(table)
+    lines, curves = means(table), curves or plots(table)
     parts: list[tuple[str, str, str]] = [("predictions", "Predictions", sections.predictions(entries))]
     for i, entry in enumerate(entries):
         aim = escape(captions.target(entry.attributions[0].provenance))
