@@ -1,8 +1,8 @@
 """How many masks RISE needs: `python -m benchmarks.rise_convergence [--reference N] [--photos N]`.
 
-Rank correlation of RISE's maps with a map of many other masks, by estimator and number of masks. All estimators
-see the same masks and scores, so only the arithmetic differs. Takes about `photos * (reference + 4000)`
-forward passes.
+Rank correlation of RISE's maps with a map of many other masks, by estimator and number of masks. All
+estimators see the same masks and scores, so only the arithmetic differs. Takes about
+`photos * (reference + 4000)` forward passes.
 """
 
 from __future__ import annotations

@@ -3,31 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from math import prod
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from seewhy.errors import SeeWhyError
 from seewhy.execution import Execution
 
 T = TypeVar("T")
 
-DEFAULT_BATCH = 32
-"""Model inputs a differentiated pass when the user names no batch size."""
+_PIXELS = 224 * 224
+"""The input size at which the default batches below hold; smaller inputs get more, larger ones fewer."""
+_DEFAULT_BATCH = {"cpu": (8, 512), "cuda": (256, 4096)}
+"""Inputs of 224 x 224 in a forward pass, and the most of any size.
+
+On CPUs few: the C library returns the memory of larger activations to the system after every pass, and
+asking for it anew costs more than the arithmetic.
+"""
+_DIFFERENTIATED = 4
+"""How many times more memory an input takes when every activation is kept for the way back (accelerators)."""
 
 
 class OutOfMemory(SeeWhyError):
     """A single input does not fit into the device's memory."""
 
 
-def in_batches(
-    count: int, execution: Execution, work: Callable[[int, int], T], what: str, default: int = DEFAULT_BATCH
-) -> Iterator[T]:
-    """Yield `work(start, stop)` over consecutive ranges of `0 .. count`.
+def default_batch_size(x: Tensor, *, differentiated: bool = False) -> int:
+    """Return the batch size for inputs like `x`: a function of device and size alone, so that runs repeat."""
+    cpu = x.device.type == "cpu"
+    usual, most = _DEFAULT_BATCH["cpu" if cpu else "cuda"]
+    if differentiated and not cpu:
+        usual, most = usual // _DIFFERENTIATED, most // _DIFFERENTIATED
+    return max(1, min(most, usual * _PIXELS // prod(x.shape[2:])))
 
-    The range is at most the execution's batch size long; when memory runs out it is halved and the same
-    range tried again, so no work is lost or done twice. Progress is reported, and cancelling honoured,
-    after every range.
+
+def in_batches(
+    count: int, size: int, execution: Execution, work: Callable[[int, int], T], what: str
+) -> Iterator[T]:
+    """Yield `work(start, stop)` over consecutive ranges of `0 .. count`, at most `size` long.
+
+    When memory runs out a range is halved and tried again, so no work is lost or done twice. Progress is
+    reported, and cancelling honoured, after every range.
 
     Raises
     ------
@@ -36,7 +54,7 @@ def in_batches(
     Cancelled
         When the execution says so.
     """
-    size, start = execution.batch_size or default, 0
+    start = 0
     while start < count:
         stop = min(start + size, count)
         try:
@@ -61,3 +79,11 @@ def is_out_of_memory(error: BaseException) -> bool:
         or "out of memory" in text
         or "can't allocate memory" in text
     )
+
+
+def add_at(sums: Tensor, index: Tensor, values: Tensor) -> None:
+    """Add `values[i]` to `sums[index[i]]`, in the same order in every run."""
+    if sums.device.type == "cpu":
+        sums.index_add_(0, index, values)
+    else:  # `index_add_` adds in an order of its own on accelerators; `index_put_` sorts first
+        sums.index_put_((index,), values, accumulate=True)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from seewhy import targets
-from seewhy.batching import DEFAULT_BATCH, in_batches
+from seewhy.batching import default_batch_size, in_batches
 from seewhy.errors import DoesNotFit, NotFinite
 from seewhy.execution import Execution, Passes
 from seewhy.models.model import Model
 from seewhy.models.outputs import Answer
 from seewhy.targets import BoundTarget, TargetLike
 from seewhy.types import Batch, Rows, ScoreKind, Scores
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,11 @@ class Question:
         """`0 .. n-1`: each sample once."""
         return torch.arange(len(self.x), device=self.x.device)
 
+    def in_batches(self, count: int, work: Callable[[int, int], T], what: str) -> Iterator[T]:
+        """Yield `work(start, stop)` over ranges of `0 .. count` inputs; see `batching.in_batches`."""
+        size = self.execution.batch_size or default_batch_size(self.x, differentiated=True)
+        return in_batches(count, size, self.execution, work, what)
+
     def generator(self, *key: int) -> torch.Generator:
         """Return a CPU generator seeded by the run's seed and `key`: the same numbers on every device."""
         mixed = self.execution.seed & 0xFFFFFFFF
@@ -139,14 +147,15 @@ def ask(
         When the target does not go with the answer.
     """
     x = x.to(model.device, model.dtype)
-    keep = bool(layers) and len(x) <= (execution.batch_size or DEFAULT_BATCH)
+    size = execution.batch_size or default_batch_size(x, differentiated=bool(layers))
+    keep = bool(layers) and len(x) <= size
     read = tuple(dict.fromkeys((*(layers if keep else ()), *targets.layers_of(target))))
 
     def run(start: int, stop: int) -> Answer:
         with torch.enable_grad() if keep else torch.no_grad():
             return model.answer(x[start:stop], read, differentiable=keep)
 
-    answers = list(in_batches(len(x), replace(execution, progress=None), run, "first pass"))
+    answers = list(in_batches(len(x), size, replace(execution, progress=None), run, "first pass"))
     output = torch.cat([a.output.detach() for a in answers])
     if not bool(output.isfinite().all()):
         raise NotFinite(

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 import networks
-from seewhy.batching import OutOfMemory
+from seewhy.batching import OutOfMemory, default_batch_size
 from seewhy.errors import Cancelled
 from seewhy.execution import Execution
 from seewhy.models.model import Model
 from seewhy.perturb.edits import Edits, Jobs
 from seewhy.perturb.masks import MaskEdits, RandomGrids
-from seewhy.perturb.scorer import Scorer, default_batch_size
+from seewhy.perturb.scorer import Scorer
 from seewhy.question import Question, ask
 
 
@@ -173,8 +173,8 @@ def test_half_precision_scores_are_float32_and_near() -> None:
 
 
 def test_batch_size_follows_from_the_size() -> None:
-    assert default_batch_size(torch.empty(1, 3, 224, 224)) == 32
-    assert default_batch_size(torch.empty(1, 3, 16, 224, 224)) == 2
+    assert default_batch_size(torch.empty(1, 3, 224, 224)) == 8
+    assert default_batch_size(torch.empty(1, 3, 4, 224, 224)) == 2
     assert default_batch_size(torch.empty(1, 3, 8, 8)) == 512
     assert default_batch_size(torch.empty(1, 3, 4000, 4000)) == 1
 
@@ -183,6 +183,7 @@ PEAK = """
 import sys, torch
 from pathlib import Path
 from torch import nn
+from seewhy.batching import default_batch_size
 from seewhy.execution import Execution
 from seewhy.methods.masking.rise import RISE
 from seewhy.perturb.masks import Grids

@@ -12,20 +12,15 @@ import gc
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from math import prod
 
 import torch
 from torch import Tensor
 
-from seewhy.batching import OutOfMemory, is_out_of_memory
+from seewhy.batching import OutOfMemory, default_batch_size, is_out_of_memory
 from seewhy.perturb.edits import Edits, Jobs
 from seewhy.question import Question
 
 _HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
-_PIXELS = 224 * 224
-"""The input size at which the default batches below hold; smaller inputs get more, larger ones fewer."""
-_DEFAULT_BATCH = {"cpu": (32, 512), "cuda": (256, 4096)}
-"""Inputs of 224 x 224 in a batch, and the most of any size."""
 
 
 @dataclass(frozen=True)
@@ -127,9 +122,3 @@ class Scorer:
         gc.collect()
         if self.question.x.is_cuda:
             torch.cuda.empty_cache()
-
-
-def default_batch_size(x: Tensor) -> int:
-    """Return the batch size for inputs like `x`: a function of device and size alone, so that runs repeat."""
-    usual, most = _DEFAULT_BATCH["cpu" if x.device.type == "cpu" else "cuda"]
-    return max(1, min(most, usual * _PIXELS // prod(x.shape[2:])))

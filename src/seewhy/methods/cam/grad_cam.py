@@ -27,7 +27,6 @@ from typing import ClassVar
 
 import torch
 
-from seewhy.batching import in_batches
 from seewhy.methods.base import METHODS, Cost, Estimate, Method, Native, Need, Paper
 from seewhy.models.layers import default_layer, grid_of
 from seewhy.models.model import Model
@@ -91,7 +90,7 @@ class GradCAM(Method):
             cam = torch.einsum("nk,nk...->n...", weights, grid.read(activation.detach()).float())
             return cam.relu() if self.relu else cam
 
-        maps = torch.cat(list(in_batches(len(question.x), question.execution, run, self.title)))
+        maps = torch.cat(list(question.in_batches(len(question.x), run, self.title)))
         yield Estimate(
             maps,
             notes={

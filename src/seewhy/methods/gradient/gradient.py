@@ -30,7 +30,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from seewhy.batching import in_batches
+from seewhy.batching import add_at
 from seewhy.methods.base import METHODS, Cost, Estimate, Method, Need, Paper, channel_sum, require
 from seewhy.question import Question
 from seewhy.types import Maps, Size
@@ -118,9 +118,9 @@ class Gradient(Method):
             noisy = noisy.detach().requires_grad_()
             with torch.enable_grad():
                 scores = question.scores(noisy, rows)
-            total.index_add_(0, rows, question.gradient(scores, noisy).float())
+            add_at(total, rows, question.gradient(scores, noisy).float())
 
-        for _ in in_batches(n * draws, question.execution, run, self.title):
+        for _ in question.in_batches(n * draws, run, self.title):
             pass
         yield Estimate(self._reduce(total / draws, x))
 

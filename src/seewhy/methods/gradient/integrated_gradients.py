@@ -30,11 +30,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from seewhy.batching import in_batches
+from seewhy.batching import add_at
 from seewhy.methods.base import METHODS, Cost, Estimate, Method, Need, Paper, channel_sum, require
 from seewhy.perturb.operators import operator
 from seewhy.question import Question
-from seewhy.types import Size
+from seewhy.types import Scores, Size
 
 Nodes: TypeAlias = npt.NDArray[np.float64]
 Rule = Literal["gauss_legendre", "midpoint", "trapezoid", "left", "right"]
@@ -99,17 +99,12 @@ class IntegratedGradients(Method):
         x, n = question.x, len(question.x)
         filled = operator(self.baseline).fill(question)
         start_at = torch.zeros_like(x) if filled is None else filled.expand_as(x)
+
+        def score(start: int, stop: int) -> Scores:
+            return question.scores(start_at[start:stop], question.rows[start:stop])
+
         with torch.no_grad():
-            start_score = torch.cat(
-                list(
-                    in_batches(
-                        n,
-                        question.execution,
-                        lambda i, j: question.scores(start_at[i:j], question.rows[i:j]),
-                        f"{self.title}: baseline",
-                    )
-                )
-            )
+            start_score = torch.cat(list(question.in_batches(n, score, f"{self.title}: baseline")))
         nodes, weights = (torch.from_numpy(v).to(x) for v in RULES[self.rule](self.steps))
         shape = (-1, *[1] * (x.ndim - 1))
         integral = torch.zeros_like(x, dtype=torch.float32)
@@ -121,9 +116,9 @@ class IntegratedGradients(Method):
             with torch.enable_grad():
                 scores = question.scores(point, rows)
             slope = question.gradient(scores, point).float()
-            integral.index_add_(0, rows, slope * weights[step].float().reshape(shape))
+            add_at(integral, rows, slope * weights[step].float().reshape(shape))
 
-        for _ in in_batches(n * self.steps, question.execution, run, self.title):
+        for _ in question.in_batches(n * self.steps, run, self.title):
             pass
         maps = channel_sum(integral * (x - start_at).float())
         rise = question.clean - start_score

@@ -45,6 +45,7 @@ import torch
 from torch import Tensor
 
 from seewhy.agreement import Agreement
+from seewhy.batching import add_at
 from seewhy.methods.base import METHODS, Cost, Estimate, Method, Native, Paper, require
 from seewhy.perturb.masks import Grids, MaskEdits, RandomGrids
 from seewhy.perturb.operators import operator
@@ -176,8 +177,8 @@ class Sums:
         half = jobs.which % 2 * self.samples + jobs.rows
         values = torch.stack((chunk.scores, torch.ones_like(chunk.scores)), 1).double()
         weighted = values[:, :, None] * grids.flatten(1).double()[jobs.place][:, None]
-        _accumulate(self.plain, half, values)
-        _accumulate(self.by_shift, half * self.keys + key[jobs.place], weighted)
+        add_at(self.plain, half, values)
+        add_at(self.by_shift, half * self.keys + key[jobs.place], weighted)
 
     def maps(self, keep: float, estimator: Estimator) -> tuple[Maps, list[float | None]]:
         """Return the `(n, *size)` float32 maps so far, and how far the halves of each sample agree."""
@@ -212,11 +213,3 @@ def _estimate(weighted: Tensor, plain: Tensor, keep: float, estimator: Estimator
         case "normalised":
             # A pixel that no mask ever showed has no mean score of its own.
             return torch.where(masks > 0, scores / masks.clamp_min(1e-12), total / count)
-
-
-def _accumulate(sums: Tensor, index: Tensor, values: Tensor) -> None:
-    # On accelerators `index_add_` adds in an order that changes from run to run; `index_put_` sorts first.
-    if sums.device.type == "cpu":
-        sums.index_add_(0, index, values)
-    else:
-        sums.index_put_((index,), values, accumulate=True)
