@@ -8,7 +8,13 @@ import networks
 from seewhy.conformance import CHECKS
 from seewhy.methods import METHODS
 
-QUICK = {"rise": {"masks": 40}, "integrated_gradients": {"steps": 8}, "occlusion": {"window": 6, "stride": 4}}
+QUICK = {
+    "rise": {"masks": 40},
+    "integrated_gradients": {"steps": 8},
+    "occlusion": {"window": 6, "stride": 4},
+    "kernel_shap": {"segments": "grid:3", "samples": 60},
+    "lime": {"segments": "grid:3", "samples": 30},
+}
 """Parameters that make a method quick on the small networks."""
 
 

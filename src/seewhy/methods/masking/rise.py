@@ -48,6 +48,7 @@ from torch import Tensor
 from seewhy.agreement import Agreement
 from seewhy.batching import add_at
 from seewhy.methods.base import METHODS, Cost, Estimate, Method, Native, Paper, require
+from seewhy.perturb.edits import Fill
 from seewhy.perturb.masks import Grids, MaskEdits, RandomGrids
 from seewhy.perturb.operators import operator
 from seewhy.perturb.scorer import Chunk, Scorer
@@ -126,12 +127,12 @@ class RISE(Method):
         size = tuple(question.x.shape[2:])
         cells = (*[self.time_cells] * (len(size) - 2), self.cells, self.cells)
         grids = RandomGrids(size, cells, self.masks, self.keep, question.execution.seed)
-        fill = operator(self.operator).fill(question)
+        fill = operator(self.operator).behind(question)
         yield from estimates(question, grids, fill, self.keep, self.estimator)
 
 
 def estimates(
-    question: Question, grids: Grids, fill: Tensor | None, keep: float, estimator: Estimator
+    question: Question, grids: Grids, fill: Fill, keep: float, estimator: Estimator
 ) -> Iterator[Estimate]:
     """Yield RISE's estimates over any source of grids; with all possible grids the last one is exact."""
     scorer, sums = Scorer(question, "masks"), Sums(grids, len(question.x), question.x.device)
