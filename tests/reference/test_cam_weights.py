@@ -130,7 +130,7 @@ def test_dead_channels_are_nothing_to_xgrad_cam() -> None:
 
 
 def test_hires_cam_is_nothing_where_only_norms_read_the_tokens() -> None:
-    # Behind the first block patch tokens reach the class token through norms alone, which ignore their length.
+    # Patch tokens reach the class token through norms alone from here on, and those ignore length.
     net, x = networks.vit(), networks.batch((3, 16, 16), n=2)
     A, g = activation_and_slope(net, x, "blocks.0", "vit")
     assert float((A * g).sum(1).abs().max()) < 1e-4 * float((A * g).abs().max())
