@@ -7,45 +7,14 @@ import pytest
 import pytorch_grad_cam as peers
 import torch
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-from torch import Tensor, nn
+from torch import Tensor
 
 import networks
-import seewhy
+from layer_reference import CLASS, activation_and_slope, as_peers_show
 from seewhy.methods import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
 
-CLASS = 2
 CASES = ["cnn 2", "cnn 3", "vit blocks.1.norm1", "swin features.1", "clip 5"]
 METHODS = [HiResCAM, LayerCAM, GradCAMPlusPlus, XGradCAM]
-
-
-def min_max(m: Tensor) -> Tensor:
-    m = m - m.amin((1, 2), keepdim=True)
-    return m / (1e-7 + m.amax((1, 2), keepdim=True))
-
-
-def as_peers_show(native: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """The peer scales to [0, 1] at low resolution, resizes, and scales again."""
-    return min_max(seewhy.resize.resize(min_max(native), size).relu()).numpy()
-
-
-def activation_and_slope(net: nn.Module, x: Tensor, layer: str, family: str) -> tuple[Tensor, Tensor]:
-    """Activation and gradient in float64, `(n, channels, *cells)`, without SeeWhy."""
-    net, kept = net.double(), []
-    hook = net.get_submodule(layer).register_forward_hook(lambda _m, _a, out: kept.append(out) or out.clone())
-    score = net(x.double())[:, CLASS].sum()
-    hook.remove()
-    (g,) = torch.autograd.grad(score, kept[0])
-    net.float()
-
-    def placed(t: Tensor) -> Tensor:
-        match family:
-            case "vit":
-                return t[:, 1:].detach().transpose(1, 2).reshape(len(t), -1, 4, 4)
-            case "swin":
-                return t.detach().permute(0, 3, 1, 2)
-        return t.detach()
-
-    return placed(kept[0]), placed(g)
 
 
 def loops(method: type, A: Tensor, g: Tensor) -> Tensor:
