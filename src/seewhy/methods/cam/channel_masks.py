@@ -12,6 +12,8 @@ from seewhy.types import Size
 
 _FLAT = 1e-6
 """Range of a channel, as a part of the layer's largest magnitude, up to which it is constant."""
+_AT_ONCE = 64
+"""Channels that are enlarged at once to find their extremes."""
 
 
 class ChannelMasks(Edits):
@@ -33,7 +35,7 @@ class ChannelMasks(Edits):
     """
 
     def __init__(self, activation: Tensor, size: Size, fill: Tensor | None, corners: bool = False) -> None:
-        self.activation, self.size, self.fill, self.corners = activation, size, fill, corners
+        self.size, self.fill, self.corners = size, fill, corners
         flat = activation.flatten(2)
         self.live = flat.amax(2) - flat.amin(2) > _FLAT * flat.abs().amax((1, 2))[:, None]
         """`(n, k)`: which channels vary over the cells."""
@@ -42,28 +44,17 @@ class ChannelMasks(Edits):
         self.channels = self.live.byte().argsort(stable=True, dim=1, descending=True)[:, : self._most]
         """`(n, count)` int64: the channel of each edit."""
 
+        self.scaled = self._scaled(activation)
+        """`(n, k, *cells)`: the channels, scaled so that enlarging makes a mask; constant ones are 0."""
+
     @property
     def count(self) -> int:
         """See `Edits.count`."""
         return self._most
 
-    def masks(self, rows: Tensor, which: Tensor) -> Tensor:
-        """Return the `(m, *size)` masks of jobs in [0, 1]."""
-        maps = self.activation[rows, self.channels[rows, which]]
-        if self.corners:
-            mode = "trilinear" if len(self.size) == 3 else "bilinear"
-            maps = interpolate(maps[:, None], size=self.size, mode=mode, align_corners=True)[:, 0]
-        else:
-            maps = resize(maps, self.size)
-        flat = maps.flatten(1)
-        low, high = flat.amin(1), flat.amax(1)
-        shape = (-1, *[1] * len(self.size))
-        span = (high - low).clamp_min(torch.finfo(maps.dtype).tiny)
-        return (maps - low.reshape(shape)) / span.reshape(shape)
-
     def apply(self, x: Tensor, jobs: Jobs) -> Tensor:
         """See `Edits.apply`."""
-        masks = self.masks(jobs.rows, jobs.which).to(x)
+        masks = self._enlarged(self.scaled[jobs.rows, self.channels[jobs.rows, jobs.which]]).to(x)
         return compose(x[jobs.rows], masks[:, None], fill_of(self.fill, jobs.rows))
 
     def spread(self, scores: Tensor, empty: float) -> Tensor:
@@ -71,3 +62,38 @@ class ChannelMasks(Edits):
         found = torch.full(self.live.shape, empty, dtype=scores.dtype, device=scores.device)
         found.scatter_(1, self.channels, scores)
         return found.masked_fill_(~self.live, empty)
+
+    def _scaled(self, activation: Tensor) -> Tensor:
+        # Lowest and highest value are taken where the mask lives: enlarging may cut the extremes off.
+        flat = activation.flatten(0, 1)
+        ends = [
+            torch.stack(e.flatten(1).aminmax(dim=1), 1) for e in map(self._enlarged, flat.split(_AT_ONCE))
+        ]
+        low, high = torch.cat(ends).T.reshape(2, *self.live.shape, *[1] * len(self.size))
+        span = torch.where(high > low, high - low, 1)
+        live = self.live.reshape(low.shape)
+        return torch.where(live, (activation - low) / span, 0)
+
+    def _enlarged(self, maps: Tensor) -> Tensor:
+        """Return `(m, *size)` of `(m, *cells)`."""
+        if not self.corners:
+            return resize(maps, self.size)
+        mode = "trilinear" if len(self.size) == 3 else "bilinear"
+        return interpolate(maps[:, None], size=self.size, mode=mode, align_corners=True)[:, 0]
+
+
+class Nothing(Edits):
+    """One edit that shows nothing but the fill."""
+
+    def __init__(self, fill: Tensor | None) -> None:
+        self.fill = fill
+
+    @property
+    def count(self) -> int:
+        """See `Edits.count`."""
+        return 1
+
+    def apply(self, x: Tensor, jobs: Jobs) -> Tensor:
+        """See `Edits.apply`."""
+        shown = x[jobs.rows]
+        return compose(shown, torch.zeros_like(shown[:, :1]), fill_of(self.fill, jobs.rows))
