@@ -90,6 +90,8 @@ class Method(ABC):
     """Whether it refines: yields estimates before the last one."""
     prefers: ClassVar[ScoreKind] = "logit"
     """Score of a class when the target leaves it open."""
+    targeted: ClassVar[bool] = True
+    """Whether the map depends on the target."""
     paper: ClassVar[Paper]
 
     @property
