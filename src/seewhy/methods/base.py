@@ -90,8 +90,6 @@ class Method(ABC):
     """Whether it refines: yields estimates before the last one."""
     prefers: ClassVar[ScoreKind] = "logit"
     """Score of a class when the target leaves it open."""
-    targeted: ClassVar[bool] = True
-    """Whether the map depends on the target."""
     paper: ClassVar[Paper]
 
     @property
@@ -113,6 +111,16 @@ class Method(ABC):
     def layers(self, model: Model, input_shape: Size) -> tuple[str, ...]:
         """Return the layers that the method differentiates with respect to, for inputs of `(c, *size)`."""
         return ()
+
+    @property
+    def targeted(self) -> bool:
+        """Whether the map depends on the target (with these parameters)."""
+        return True
+
+    @property
+    def score_kind(self) -> ScoreKind:
+        """Score of a class when the target leaves it open (with these parameters); `prefers` by default."""
+        return self.prefers
 
     # -- the same for all -----------------------------------------------------------------------------------
 
@@ -180,7 +188,7 @@ class Method(ABC):
             model.check_weights()
             notes = provenance.of_model(model, batch)
             layers = self.layers(model, tuple(batch.tensor.shape[1:]))
-            question = ask(model, batch.tensor, target, execution, self.prefers, layers)
+            question = ask(model, batch.tensor, target, execution, self.score_kind, layers)
             notes["inputs"] = provenance.of_inputs(model, batch, question)
         pixels = provenance.display_pixels(model, batch)
         estimates = self.estimate(question)

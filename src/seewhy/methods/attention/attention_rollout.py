@@ -65,7 +65,6 @@ class AttentionRollout(Method):
     title: ClassVar[str] = "Attention rollout"
     needs: ClassVar[frozenset[Need]] = frozenset({"layer"})
     native: ClassVar[Native] = "layer grid"
-    targeted: ClassVar[bool] = False
     paper: ClassVar[Paper] = Paper(
         "Quantifying Attention Flow in Transformers",
         "Abnar, Zuidema",
@@ -98,6 +97,11 @@ class AttentionRollout(Method):
     @property
     def signed(self) -> bool:
         """Attention is never negative."""
+        return False
+
+    @property
+    def targeted(self) -> bool:
+        """Attention is the same whatever is asked."""
         return False
 
     def cost(self, size: Size) -> Cost:
