@@ -89,17 +89,27 @@ class Question:
         DoesNotFit
             When the score does not depend on the tensor in a differentiable way.
         """
-        found = None
+        return self.gradients(scores, [wrt])[0]
+
+    def gradients(self, scores: Scores, wrt: Sequence[Tensor]) -> list[Tensor]:
+        """Return the gradients with respect to several tensors, in one backward pass a sample.
+
+        Raises
+        ------
+        DoesNotFit
+            When the score does not depend on one of them in a differentiable way.
+        """
+        found: Sequence[Tensor | None] = [None]
         if scores.requires_grad:
-            (found,) = torch.autograd.grad(scores.sum(), wrt, allow_unused=True)
-        if found is None:
+            found = torch.autograd.grad(scores.sum(), list(wrt), allow_unused=True)
+        if any(g is None for g in found):
             raise DoesNotFit(
                 f"Asked for gradients of {self.model.name}",
                 "The score does not depend on them in a differentiable way",
                 "Choose a method that needs no gradient (occlusion, rise), or another target",
             )
-        self.passes.backward += len(wrt)
-        return found
+        self.passes.backward += len(scores)
+        return [g for g in found if g is not None]
 
     @property
     def rows(self) -> Rows:

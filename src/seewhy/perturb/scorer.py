@@ -9,16 +9,21 @@ kept between batches, so memory does not grow with the number of edits.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from seewhy.batching import OutOfMemory, default_batch_size, is_out_of_memory
+from seewhy.models.outputs import Answer
 from seewhy.perturb.edits import Edits, Jobs
 from seewhy.question import Question
+
+Read: TypeAlias = Callable[[Answer, Tensor], Tensor]
+"""From the answer to `k` edited inputs, and the `(k,)` samples they belong to, to `(k, ...)` numbers."""
 
 _HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -32,7 +37,7 @@ class Chunk:
     jobs
         Which sample and which edit each score belongs to.
     scores
-        `(k,)` float32 on the device.
+        `(k,)` float32 on the device; `(k, ...)` where the scorer was told what to read.
     done, total
         Jobs finished, this batch included, and jobs of this stream.
     """
@@ -52,10 +57,12 @@ class Scorer:
         The model, inputs, target and options of the run; its passes are counted.
     what
         Name of the work, for progress and for the message of a cancel.
+    read
+        What to take from the answers; None takes the target's score.
     """
 
-    def __init__(self, question: Question, what: str = "masked passes") -> None:
-        self.question, self.what = question, what
+    def __init__(self, question: Question, what: str = "masked passes", read: Read | None = None) -> None:
+        self.question, self.what, self.read = question, what, read
         self.batch_size = question.execution.batch_size or default_batch_size(question.x)
         """Model inputs a batch; falls when memory runs out."""
         self.halved = False
@@ -89,9 +96,12 @@ class Scorer:
             self.question.execution.progress(last - first, last - first, self.what)
 
     def table(self, edits: Edits) -> Tensor:
-        """Return all scores, `(n, count)` float32 on the device; for counts that fit into memory."""
-        table = torch.empty(len(self.question.x), edits.count, device=self.question.x.device)
+        """Return all scores, `(n, count, ...)` float32 on the device; for counts that fit into memory."""
+        table = torch.empty(0)
         for chunk in self.stream(edits):
+            if not table.numel():
+                shape = (len(self.question.x), edits.count, *chunk.scores.shape[1:])
+                table = torch.empty(shape, device=self.question.x.device)
             table[chunk.jobs.rows, chunk.jobs.which] = chunk.scores
         return table
 
@@ -104,7 +114,10 @@ class Scorer:
         passes = self.question.passes.forward
         try:
             with torch.inference_mode(), self._precision():
-                return self.question.scores(edits.apply(self.question.x, jobs), jobs.rows)
+                edited = edits.apply(self.question.x, jobs)
+                if self.read is None:
+                    return self.question.scores(edited, jobs.rows)
+                return self.read(self.question.answer(edited), jobs.rows).float()
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
