@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from seewhy.errors import DoesNotFit
 
@@ -87,8 +87,10 @@ def multi_head_attention(
         matrices = (q_proj_weight, k_proj_weight, v_proj_weight)
     biases = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
     heads = [
-        F.linear(x, w, b).unflatten(-1, (num_heads, -1)).transpose(0, -2)  # (heads, [n,] tokens, width)
+        functional.linear(x, w, b)
+        .unflatten(-1, (num_heads, -1))
+        .transpose(0, -2)  # (heads, [n,] tokens, width)
         for x, w, b in zip((query, key, value), matrices, biases, strict=True)
     ]
     mixed = scaled_dot_product_attention(*heads).transpose(0, -2).flatten(-2)
-    return F.linear(mixed, out_proj_weight, out_proj_bias), None
+    return functional.linear(mixed, out_proj_weight, out_proj_bias), None

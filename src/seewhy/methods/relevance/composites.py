@@ -36,7 +36,7 @@ COMPOSITES: dict[CompositeName, tuple[RuleName | None, RuleName, RuleName]] = {
     "epsilon_alpha2_beta1": (None, "alpha_beta", "epsilon"),
     "epsilon_alpha2_beta1_flat": ("flat", "alpha_beta", "epsilon"),
 }
-"""Composite to the rules of the first layer (None: by its kind), of convolutions, of products with matrices."""
+"""Composite to the rules of the first layer (None: by its kind), of convolutions, of matrices."""
 
 Box: TypeAlias = tuple[Tensor, Tensor]
 """Lowest and highest values of the input."""

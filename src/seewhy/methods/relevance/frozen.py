@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 
 def layer_norm(
-    input: Tensor,  # noqa: A002
+    input: Tensor,
     normalized_shape: Sequence[int],
     weight: Tensor | None = None,
     bias: Tensor | None = None,
@@ -27,7 +27,7 @@ def layer_norm(
 
 
 def rms_norm(
-    input: Tensor,  # noqa: A002
+    input: Tensor,
     normalized_shape: Sequence[int],
     weight: Tensor | None = None,
     eps: float | None = None,
@@ -39,7 +39,7 @@ def rms_norm(
 
 
 def group_norm(
-    input: Tensor,  # noqa: A002
+    input: Tensor,
     num_groups: int,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
@@ -55,14 +55,15 @@ def group_norm(
 
 
 def normalize(
-    input: Tensor,  # noqa: A002
+    input: Tensor,
     p: float = 2.0,
     dim: int = 1,
     eps: float = 1e-12,
     out: None = None,
 ) -> Tensor:
     """X / max(length, eps)."""
-    return input / torch.linalg.vector_norm(input, p, dim, keepdim=True).clamp_min(eps).detach()
+    length: Tensor = torch.linalg.vector_norm(input, p, dim, keepdim=True)
+    return input / length.clamp_min(eps).detach()
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:

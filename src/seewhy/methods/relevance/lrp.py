@@ -6,43 +6,44 @@ a rule, and a composite gives each kind of layer its own: plain and specific nea
 the convolutions, even at the pixels.
 
 Formula
-    R_i = sum over outputs j of a layer of c_ij R_j / n_j, contributions c_ij and denominators n_j by rule, with x+ and w-
-    the positive and negative parts:
-    epsilon: c = x w, n = sum c + b + eps sign(n).  z_plus: c = x+ w+ + x- w-, n = sum c + b+.
-    alpha_beta: alpha times z_plus, minus (alpha - 1) times the same with c = x+ w- + x- w+, n = sum c + b-.
-    gamma: outputs above 0, c = x w + gamma (x+ w+ + x- w-), n = sum c + b + gamma b+; outputs below 0, the mirror image.
-    flat: c = 1.  w_square: c = w w.  z_box: c = x w - low w+ - high w-.  These three have n = sum c.
-    The score's gradient times the answer starts; the map sums relevance over channels.
+    R_i = sum over outputs j of a layer of c_ij R_j / n_j; x+ and w- are the positive and negative part.
+    epsilon: c = x w, n = sum c + b + epsilon sign(n).
+    z_plus: c = x+ w+ + x- w-, n = sum c + b+.
+    alpha_beta: alpha times z_plus, minus (alpha - 1) times c = x+ w- + x- w+, n = sum c + b-.
+    gamma: at outputs above 0, c = x w + gamma (x+ w+ + x- w-), n = sum c + b + gamma b+; below, the mirror.
+    flat: c = 1.  w_square: c = w w.  z_box: c = x w - low w+ - high w-.  For these n = sum c.
+    The gradient of the score times the answer starts; the map is the sum over channels.
 Needs
-    gradients, and eager PyTorch (neither compiled nor scripted). Every operation is covered or refused by name,
-    with its layer.
+    gradients, and eager PyTorch (neither compiled nor scripted). Operations are covered, or refused by name
+    and layer; autograd functions of the network's own count by their gradient.
 Cost
-    two forward passes and one backward pass; rules repeat a layer once (epsilon) to four times (gamma,
-    alpha_beta) in each.
+    two forward passes and one backward pass; on the way back a rule repeats its layer once (epsilon, flat) to
+    six times (gamma with signed inputs).
 Other layers
-    Batch norm counts as part of the convolution or matrix before it, by equivalent parameters; elsewhere relevance
-    passes it unchanged, as it passes activations (ReLU, SiLU, GELU ...). Sums, residual ones included, share in
-    proportion to the summands. Average pooling is linear; maximum pooling gives to the winner. Gates (sigmoid, as
-    in squeeze-and-excitation) and the deviations of LayerNorm count as constants. Products of two activations
-    give half to each, in attention too; the softmax goes by its gradient ("taylor") or counts as a constant.
+    Batch norm counts as part of the convolution or matrix before it, by equivalent parameters; elsewhere
+    relevance passes it unchanged, as it passes activations (ReLU, SiLU, GELU ...). Sums, residual ones
+    included, share in proportion to the summands. Average pooling is linear; maximum pooling gives to the
+    winner. Gates (sigmoid, as in squeeze-and-excitation) and the deviations of LayerNorm count as constants.
+    Products of two activations give half to each, in attention too; the softmax goes by its gradient
+    ("taylor") or counts as a constant. Matrices and kernels that are not layers are linear maps.
 Conservation
-    Relevance keeps its sum from layer to layer, except for: biases (of LayerNorm, too) and added constants such
-    as positions, which keep their part; the stabiliser of epsilon; the softmax ("taylor"); outputs without a single
-    contribution of the wanted sign. Without all that the map sums to the score. `kept`, the map's sum over the
-    score, is measured for each sample.
+    Relevance keeps its sum from layer to layer. What leaks: the part of biases (those of LayerNorm, too) and
+    added constants such as positions; epsilon's stabiliser; the softmax ("taylor"); outputs without a single
+    contribution of a sign that their rule asks for. Without all that, the map sums to the score. The map's
+    sum over the score is measured for each sample and kept as `kept`.
 Paper
     Bach et al.: On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise Relevance
-    Propagation, 2015, https://doi.org/10.1371/journal.pone.0130140. Composites: Montavon et al.:
-    Layer-Wise Relevance Propagation: An Overview, 2019, https://doi.org/10.1007/978-3-030-28954-6_10.
-    Transformers: Achtibat et al.: AttnLRP, 2024, https://arxiv.org/abs/2402.05602.
+    Propagation, 2015, https://doi.org/10.1371/journal.pone.0130140. Composites: Montavon et al.: Layer-Wise
+    Relevance Propagation: An Overview, 2019, https://doi.org/10.1007/978-3-030-28954-6_10. Transformers:
+    Achtibat et al.: AttnLRP, 2024, https://arxiv.org/abs/2402.05602.
 Patents
-    The authors' own AttnLRP package comes under a licence that grants no patent rights: such rules may be
-    covered by patents, and whoever uses them commercially should find out.
+    The AttnLRP authors' own package comes under a licence that grants no patent rights: rules of this kind
+    may be covered by patents, so ask before commercial use.
 Departures
-    gradients carry relevance over activation, so that sums need no rule and no stabiliser. Batch norm merges
-    without touching the network. z_box takes black and white as bounds, or each sample's extremes where the
-    normalisation is not known. Cosine scores start with the embedding's length held fixed. Gates as
-    constants are ours.
+    gradients carry relevance divided by activation, so that sums need no rule and no stabiliser. Batch norm
+    merges without touching the network. z_box takes black and white as bounds, or each sample's extremes
+    where the normalisation is not known. Cosine scores start with the embedding's length held fixed. Gates
+    as constants are ours.
 """
 
 from __future__ import annotations
@@ -59,12 +60,12 @@ from seewhy.methods.relevance.composites import (
     FIRST_ONLY,
     Composite,
     CompositeName,
-    Rule,
     RuleName,
     box_of,
     rule_named,
 )
 from seewhy.methods.relevance.propagation import follow
+from seewhy.methods.relevance.rules import Rule
 from seewhy.models.model import Model
 from seewhy.question import Question
 from seewhy.types import Batch, Maps, Size
@@ -152,9 +153,8 @@ class LRP(Method):
 
     def unfit(self, model: Model) -> str:
         """See `Method.unfit`."""
-        compiled = (torch.jit.ScriptModule, torch._dynamo.eval_frame.OptimizedModule)
         for name, module in model.module.named_modules():
-            if isinstance(module, compiled):
+            if isinstance(module, torch.jit.ScriptModule) or type(module).__name__ == "OptimizedModule":
                 return f"{name or model.name} is compiled or scripted, so that its operations cannot be seen"
         return super().unfit(model)
 

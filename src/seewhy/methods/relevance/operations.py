@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from seewhy.errors import DoesNotFit
@@ -42,28 +42,83 @@ OWN_GRADIENT = frozenset(
 """Operations whose own gradient hands relevance on."""
 
 PASSED = frozenset(
-    "relu relu6 prelu leaky_relu rrelu elu selu celu gelu silu mish hardswish hardtanh hardshrink softshrink "
-    "softplus softsign tanh tanhshrink threshold clamp clamp_min clamp_max clip local_response_norm "
-    "logsigmoid".split()
+    [
+        "relu",
+        "relu6",
+        "prelu",
+        "leaky_relu",
+        "rrelu",
+        "elu",
+        "selu",
+        "celu",
+        "gelu",
+        "silu",
+        "mish",
+        "hardswish",
+        "hardtanh",
+        "hardshrink",
+        "softshrink",
+        "softplus",
+        "softsign",
+        "tanh",
+        "tanhshrink",
+        "threshold",
+        "clamp",
+        "clamp_min",
+        "clamp_max",
+        "clip",
+        "local_response_norm",
+        "logsigmoid",
+    ]
 )
 """Elementwise steps: relevance passes unchanged."""
 
 GATES = frozenset(
-    "sigmoid hardsigmoid sqrt rsqrt reciprocal norm vector_norm linalg_norm linalg_vector_norm var std detach "
-    "rtruediv".split()
+    [
+        "sigmoid",
+        "hardsigmoid",
+        "sqrt",
+        "rsqrt",
+        "reciprocal",
+        "norm",
+        "vector_norm",
+        "linalg_norm",
+        "linalg_vector_norm",
+        "var",
+        "std",
+        "detach",
+        "rtruediv",
+    ]
 )
 """Factors: gates and lengths count as constants, relevance goes to what they scale."""
 
 PRODUCTS = frozenset(
-    "mul rmul multiply matmul rmatmul bmm mm mv dot inner einsum baddbmm addmm addbmm addcmul bilinear".split()
+    [
+        "mul",
+        "rmul",
+        "multiply",
+        "matmul",
+        "rmatmul",
+        "bmm",
+        "mm",
+        "mv",
+        "dot",
+        "inner",
+        "einsum",
+        "baddbmm",
+        "addmm",
+        "addbmm",
+        "addcmul",
+        "bilinear",
+    ]
 )
 """Products: relevance is shared evenly between the factors that depend on the input."""
 
-QUOTIENTS = frozenset("div truediv true_divide divide".split())
+QUOTIENTS = frozenset(["div", "truediv", "true_divide", "divide"])
 """Quotients: the denominator counts as a constant."""
 
-_CONVOLUTIONS = {f"conv{i}d": F.__dict__[f"conv{i}d"] for i in (1, 2, 3)}
-_TRANSPOSED = {f"conv_transpose{i}d": F.__dict__[f"conv_transpose{i}d"] for i in (1, 2, 3)}
+_CONVOLUTIONS = {f"conv{i}d": functional.__dict__[f"conv{i}d"] for i in (1, 2, 3)}
+_TRANSPOSED = {f"conv_transpose{i}d": functional.__dict__[f"conv_transpose{i}d"] for i in (1, 2, 3)}
 _ASSIGNMENTS = {"__iadd__": "add", "__isub__": "sub", "__imul__": "mul", "__itruediv__": "div"}
 _PARAMETERS = ("input", "weight", "bias", "stride", "padding")  # the rest goes through by position
 
@@ -98,15 +153,15 @@ class Followed(TorchFunctionMode):
         kwargs = kwargs or {}
         if not torch.is_grad_enabled() or not any(t.requires_grad for t in _tensors((args, kwargs))):
             return func(*args, **kwargs)
-        func, name, kwargs = _out_of_place(func, kwargs)
+        return self._run(*_out_of_place(func, kwargs), args)
+
+    def _run(self, func: Any, name: str, kwargs: dict[str, Any], args: tuple[Any, ...]) -> Any:
         if name in _CONVOLUTIONS or name in _TRANSPOSED or name == "linear":
             return self._weighted(func, name, args, kwargs)
         if name == "batch_norm":
             return self._batch_norm(args, kwargs)
         if name in ("scaled_dot_product_attention", "multi_head_attention_forward"):
-            written_out = (
-                scaled_dot_product_attention if name.startswith("scaled") else multi_head_attention
-            )
+            written_out = scaled_dot_product_attention if name.startswith("scaled") else multi_head_attention
             with self:  # its steps are operations like any other
                 return written_out(*args, **kwargs)
         if name in FROZEN:
@@ -157,7 +212,7 @@ class Followed(TorchFunctionMode):
         return out
 
     def _batch_norm(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-        given = inspect.signature(F.batch_norm).bind(*args, **kwargs)
+        given = inspect.signature(functional.batch_norm).bind(*args, **kwargs)
         given.apply_defaults()
         a = given.arguments
         if a["training"]:
@@ -173,7 +228,7 @@ class Followed(TorchFunctionMode):
             scale = scale if a["weight"] is None else scale * a["weight"]
             shift = -a["running_mean"] * scale
             layer.merge(scale, shift if a["bias"] is None else shift + a["bias"])
-        return passed(x, lambda t: F.batch_norm(t, **a))
+        return passed(x, lambda t: functional.batch_norm(t, **a))
 
 
 def _out_of_place(func: Any, kwargs: dict[str, Any]) -> tuple[Any, str, dict[str, Any]]:

@@ -40,7 +40,7 @@ class _Weighted(Function):
         return z
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, None, None]:
         x, z = ctx.saved_tensors
         shares = redistribute(ctx.rule, ctx.layer, x, z * gradient)
         if not ctx.rule.first_only:
@@ -59,7 +59,7 @@ class _Passed(Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         x, y = ctx.saved_tensors
         ratio = torch.where(x.abs() > _SMALLEST, y / x, torch.zeros_like(x))
         return gradient * ratio, None
@@ -74,7 +74,7 @@ class _Share(Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient * ctx.share, None
 
 
@@ -103,7 +103,7 @@ def reads_pixels(x: Tensor) -> bool:
         node = waiting.pop()
         if node is None or node in seen:
             continue
-        if isinstance(node, _Weighted._backward_cls):  # type: ignore[attr-defined]
+        if isinstance(node, _Weighted._backward_cls):
             return False
         seen.add(node)
         waiting.extend(following for following, _ in node.next_functions)

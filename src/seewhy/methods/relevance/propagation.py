@@ -71,7 +71,7 @@ class Trace:
         self.landing.found.clear()
         with ExitStack() as hooks:
             for name, mask in (masks or {}).items():
-                handle = self.layers[name].register_hook(lambda g, mask=mask: g * mask)  # type: ignore[misc]
+                handle = self.layers[name].register_hook(lambda g, mask=mask: g * mask)
                 hooks.callback(handle.remove)
             gradients: tuple[Tensor | None, ...] = (None,)
             if self.scores.requires_grad:
@@ -123,7 +123,7 @@ def follow(
     if not bool(gap <= _SAME * plain.abs().max().clamp_min(1e-6)):
         raise DoesNotFit(
             f"Asked to follow relevance through {question.model.name}",
-            f"Its answer then differs by {float(gap):.2g}: it overwrites tensors in place that it reads elsewhere",
+            f"Its answer is then off by {float(gap):.2g}: it overwrites tensors in place and reads them again",
             "Choose a method that needs plain gradients (gradient, integrated_gradients) or none (rise)",
         )
     return Trace(x, scores, {name: answer.activations[name] for name in layers}, followed.landing)

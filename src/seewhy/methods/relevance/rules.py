@@ -87,7 +87,8 @@ class Epsilon(Rule):
 
     def terms(self, layer: Weighted, *signals: Tensor) -> Iterator[Term]:
         """See `Rule.terms`."""
-        yield 1.0, layer(*signals, layer.weight, layer.bias)
+        (x,) = signals
+        yield 1.0, layer(x, layer.weight, layer.bias)
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,8 @@ class Flat(Rule):
 
     def terms(self, layer: Weighted, *signals: Tensor) -> Iterator[Term]:
         """See `Rule.terms`."""
-        yield 1.0, layer(*signals, torch.ones_like(layer.weight))
+        (ones,) = signals
+        yield 1.0, layer(ones, torch.ones_like(layer.weight))
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,8 @@ class WSquare(Flat):
 
     def terms(self, layer: Weighted, *signals: Tensor) -> Iterator[Term]:
         """See `Rule.terms`."""
-        yield 1.0, layer(*signals, layer.weight.square())
+        (ones,) = signals
+        yield 1.0, layer(ones, layer.weight.square())
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,11 +198,11 @@ def redistribute(rule: Rule, layer: Weighted, x: Tensor, relevance: Tensor) -> l
     """
     with torch.enable_grad():
         signals = [s.detach().requires_grad_() for s in rule.signals(x)]
-        total = sum(
-            (n * (part * relevance / _stabilised(n, rule.stabiliser)).detach()).sum()
-            for part, n in rule.terms(layer, *signals)
-        )
-        quotients = torch.autograd.grad(total, signals)
+        numbers = []
+        for part, n in rule.terms(layer, *signals):
+            ratio = part * relevance / _stabilised(n.detach(), rule.stabiliser)
+            numbers.append((n * ratio).sum())
+        quotients = torch.autograd.grad(torch.stack(numbers).sum(), signals)
     return [(s.detach(), q) for s, q in zip(signals, quotients, strict=True)]
 
 
@@ -219,5 +222,5 @@ def _negative(t: Tensor) -> Tensor:
 
 
 def _stabilised(n: Tensor, eps: float) -> Tensor:
-    moved = n.detach() + torch.where(n >= 0, eps, -eps)
+    moved = n + torch.where(n < 0, -eps, torch.full_like(n, eps))
     return torch.where(moved == 0, torch.ones_like(moved), moved)  # LRP-0 at 0: contributions are 0, too
