@@ -25,96 +25,45 @@ from seewhy.methods.relevance.frozen import FROZEN
 from seewhy.methods.relevance.passing import Landing, passed, reads_pixels, share, weighted
 from seewhy.methods.relevance.rules import Weighted
 
-OWN_GRADIENT = frozenset(
-    # Linear without a constant, or with one that keeps its part of the relevance.
-    "view view_as reshape reshape_as flatten unflatten permute transpose swapaxes swapdims movedim moveaxis t "
-    "adjoint contiguous clone to float double half bfloat16 type type_as unsqueeze squeeze expand expand_as "
-    "broadcast_to repeat repeat_interleave tile cat concat concatenate stack hstack vstack chunk split "
-    "split_with_sizes tensor_split unbind select narrow getitem index_select gather take_along_dim roll flip "
-    "rot90 pad pixel_shuffle pixel_unshuffle channel_shuffle unfold fold add radd sub rsub subtract neg "
-    "negative pos sum mean avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d "
-    "adaptive_avg_pool3d interpolate upsample dropout dropout1d dropout2d dropout3d alpha_dropout "
-    "feature_alpha_dropout setitem cumsum diff where masked_fill requires_grad retain_grad "
-    # Of degree one, or undone by a root that follows: the winner takes all.
-    "max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d max amax "
-    "min amin maximum minimum abs pow square log_softmax topk sort".split()
-)
+_LINEAR = """
+    view view_as reshape reshape_as flatten unflatten permute transpose swapaxes swapdims movedim moveaxis t
+    adjoint contiguous clone to float double half bfloat16 type type_as unsqueeze squeeze expand expand_as
+    broadcast_to repeat repeat_interleave tile cat concat concatenate stack hstack vstack chunk split
+    split_with_sizes tensor_split unbind select narrow getitem setitem index_select gather take_along_dim roll
+    flip rot90 pad pixel_shuffle pixel_unshuffle channel_shuffle unfold fold add radd sub rsub subtract neg
+    negative pos sum mean cumsum diff avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d
+    adaptive_avg_pool3d interpolate upsample dropout dropout1d dropout2d dropout3d alpha_dropout
+    feature_alpha_dropout where masked_fill
+"""  # without a constant, or with one that keeps its part of the relevance
+_WINNERS = """
+    max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d max amax min
+    amin maximum minimum topk sort
+"""
+_POWERS = "abs pow square log_softmax"  # a power and the root that follows it undo each other's factor
+OWN_GRADIENT = frozenset(f"{_LINEAR} {_WINNERS} {_POWERS}".split())
 """Operations whose own gradient hands relevance on."""
 
-PASSED = frozenset(
-    [
-        "relu",
-        "relu6",
-        "prelu",
-        "leaky_relu",
-        "rrelu",
-        "elu",
-        "selu",
-        "celu",
-        "gelu",
-        "silu",
-        "mish",
-        "hardswish",
-        "hardtanh",
-        "hardshrink",
-        "softshrink",
-        "softplus",
-        "softsign",
-        "tanh",
-        "tanhshrink",
-        "threshold",
-        "clamp",
-        "clamp_min",
-        "clamp_max",
-        "clip",
-        "local_response_norm",
-        "logsigmoid",
-    ]
-)
+_ELEMENTWISE = """
+    relu relu6 prelu leaky_relu rrelu elu selu celu gelu silu mish hardswish hardtanh hardshrink softshrink
+    softplus softsign tanh tanhshrink threshold clamp clamp_min clamp_max clip local_response_norm logsigmoid
+"""
+PASSED = frozenset(_ELEMENTWISE.split())
 """Elementwise steps: relevance passes unchanged."""
 
-GATES = frozenset(
-    [
-        "sigmoid",
-        "hardsigmoid",
-        "sqrt",
-        "rsqrt",
-        "reciprocal",
-        "norm",
-        "vector_norm",
-        "linalg_norm",
-        "linalg_vector_norm",
-        "var",
-        "std",
-        "detach",
-        "rtruediv",
-    ]
-)
-"""Factors: gates and lengths count as constants, relevance goes to what they scale."""
+_FACTORS = """
+    sigmoid hardsigmoid sqrt rsqrt reciprocal norm vector_norm linalg_norm linalg_vector_norm var std detach
+    rtruediv
+"""
+GATES = frozenset(_FACTORS.split())
+"""Gates and lengths: they count as constants, relevance goes to what they scale."""
 
-PRODUCTS = frozenset(
-    [
-        "mul",
-        "rmul",
-        "multiply",
-        "matmul",
-        "rmatmul",
-        "bmm",
-        "mm",
-        "mv",
-        "dot",
-        "inner",
-        "einsum",
-        "baddbmm",
-        "addmm",
-        "addbmm",
-        "addcmul",
-        "bilinear",
-    ]
-)
+_BILINEAR = """
+    mul rmul multiply matmul rmatmul bmm mm mv dot inner einsum baddbmm addmm addbmm addcmul bilinear
+"""
+PRODUCTS = frozenset(_BILINEAR.split())
 """Products: relevance is shared evenly between the factors that depend on the input."""
 
-QUOTIENTS = frozenset(["div", "truediv", "true_divide", "divide"])
+QUOTIENTS = frozenset(("div", "truediv", "true_divide", "divide"))
 """Quotients: the denominator counts as a constant."""
 
 _CONVOLUTIONS = {f"conv{i}d": functional.__dict__[f"conv{i}d"] for i in (1, 2, 3)}

@@ -123,7 +123,7 @@ def follow(
     if not bool(gap <= _SAME * plain.abs().max().clamp_min(1e-6)):
         raise DoesNotFit(
             f"Asked to follow relevance through {question.model.name}",
-            f"Its answer is then off by {float(gap):.2g}: it overwrites tensors in place and reads them again",
+            f"Its answer is then off by {float(gap):.2g}: it reads tensors again that it overwrote",
             "Choose a method that needs plain gradients (gradient, integrated_gradients) or none (rise)",
         )
     return Trace(x, scores, {name: answer.activations[name] for name in layers}, followed.landing)
