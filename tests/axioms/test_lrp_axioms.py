@@ -90,6 +90,17 @@ def test_first_layers_keep_the_score(first: str) -> None:
     conservation(LRP(composite="epsilon", first=first, epsilon=1e-12), 3)
 
 
+@pytest.mark.parametrize("composite", ["gamma", "epsilon_plus_flat", "epsilon_alpha2_beta1"])
+def test_shared_biases_keep_the_score_too(composite: str) -> None:
+    x = networks.batch((3, 12, 12)).double()
+    shared = LRP(composite=composite, epsilon=1e-12, biases="share")
+    score, found = relevance(shared, deep(3, 0.5), x, CUTS)
+    for r in (found.pixels, *found.layers.values()):
+        torch.testing.assert_close(r.flatten(1).sum(1), score, rtol=1e-5, atol=1e-7)
+    _, kept = relevance(LRP(composite=composite), deep(3, 0.5), x, CUTS)
+    assert not torch.allclose(kept.pixels.flatten(1).sum(1), score, rtol=1e-2)
+
+
 def test_conservation_catches_plain_gradients_of_activations() -> None:
     with (
         mock.patch.object(passing._Passed, "backward", staticmethod(lambda ctx, g: (g, None))),

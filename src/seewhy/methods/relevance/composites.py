@@ -46,11 +46,15 @@ FIRST_ONLY: tuple[RuleName, ...] = ("flat", "w_square", "z_box")
 
 @dataclass(frozen=True)
 class Composite:
-    """Rules for the first layer (None: by its kind), for convolutions and for products with matrices."""
+    """Rules for the first layer (None: by its kind), for convolutions and for matrices.
+
+    `share_biases`: whether biases hand their part of the relevance to the inputs instead of keeping it.
+    """
 
     first: Rule | None
     convolution: Rule
     linear: Rule
+    share_biases: bool = False
 
     def rule(self, *, first: bool, convolution: bool) -> Rule:
         """Return the rule of a layer."""

@@ -30,7 +30,9 @@ Conservation
     Relevance keeps its sum from layer to layer. What leaks: the part of biases (those of LayerNorm, too) and
     added constants such as positions; epsilon's stabiliser; the softmax ("taylor"); outputs without a single
     contribution of a sign that their rule asks for. Without all that, the map sums to the score. The map's
-    sum over the score is measured for each sample and kept as `kept`.
+    sum over the score is measured for each sample and kept as `kept`. Under z_plus the merged biases of batch
+    norm can keep nearly everything in deep networks (MobileNet, EfficientNet): the map is small, not wrong;
+    `biases="share"` hands that out, too.
 Paper
     Bach et al.: On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise Relevance
     Propagation, 2015, https://doi.org/10.1371/journal.pone.0130140. Composites: Montavon et al.: Layer-Wise
@@ -88,6 +90,9 @@ class LRP(Method):
         How much more positive contributions count in the gamma rule, 0 or more.
     alpha
         Weight of positive contributions in the alpha-beta rule, at least 1; beta is alpha - 1.
+    biases
+        Biases of layers "keep" their part of the relevance, as denominators count them, or "share" it out to
+        the inputs, which rules then count alone.
     softmax
         Attention weights: "taylor" by their gradient, "constant" for relevance through values only.
     """
@@ -109,6 +114,7 @@ class LRP(Method):
     epsilon: float = 1e-6
     gamma: float = 0.25
     alpha: float = 2.0
+    biases: Literal["keep", "share"] = "keep"
     softmax: Literal["taylor", "constant"] = "taylor"
 
     def __post_init__(self) -> None:
@@ -135,6 +141,12 @@ class LRP(Method):
         require(self.epsilon >= 0, "Asked for an epsilon", self.epsilon, "Give 0 or more")
         require(self.gamma >= 0, "Asked for a gamma", self.gamma, "Give 0 or more")
         require(self.alpha >= 1, "Asked for an alpha", self.alpha, "Give at least 1")
+        require(
+            self.biases in ("keep", "share"),
+            "Asked what biases do",
+            repr(self.biases),
+            "Choose keep or share",
+        )
         require(
             self.softmax in ("taylor", "constant"),
             "Asked how relevance meets a softmax",
@@ -171,6 +183,7 @@ class LRP(Method):
             None if first is None else rule(first),
             rule(self.convolution or convolution),
             rule(self.linear or linear),
+            self.biases == "share",
         )
 
     def estimate(self, question: Question) -> Iterator[Estimate]:

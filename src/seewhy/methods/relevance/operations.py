@@ -33,7 +33,7 @@ _LINEAR = """
     flip rot90 pad pixel_shuffle pixel_unshuffle channel_shuffle unfold fold add radd sub rsub subtract neg
     negative pos sum mean cumsum diff avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d
     adaptive_avg_pool3d interpolate upsample dropout dropout1d dropout2d dropout3d alpha_dropout
-    feature_alpha_dropout where masked_fill
+    feature_alpha_dropout where masked_fill T mT H mH
 """  # without a constant, or with one that keeps its part of the relevance
 _WINNERS = """
     max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d max amax min
@@ -151,7 +151,7 @@ class Followed(TorchFunctionMode):
         def run(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
             return func(x, weight, bias, *fixed, *beyond, **named)
 
-        layer = Weighted(run, w, b, 1 if name in _TRANSPOSED else 0)
+        layer = Weighted(run, w, b, 1 if name in _TRANSPOSED else 0, self.composite.share_biases)
         rule = self.composite.rule(first=reads_pixels(x), convolution=name != "linear")
         out = weighted(x, layer, rule, self.landing)
         groups = beyond[1] if len(beyond) > 1 else named.get("groups", 1)
@@ -183,6 +183,8 @@ class Followed(TorchFunctionMode):
 def _out_of_place(func: Any, kwargs: dict[str, Any]) -> tuple[Any, str, dict[str, Any]]:
     """Return an operation that overwrites nothing which relevance needs later, and its plain name."""
     raw = getattr(func, "__name__", str(func))
+    if raw == "__get__":  # an attribute such as x.mT
+        return func, func.__self__.__name__, kwargs
     if kwargs.get("inplace"):
         kwargs = {**kwargs, "inplace": False}
     plain = _ASSIGNMENTS.get(raw, raw[:-1] if raw[-1] == "_" != raw[0] else None)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, TypeAlias
 
 import torch
@@ -40,12 +40,15 @@ class Weighted:
         Its parameters; after `merge`, the equivalent ones of the layer with its batch norm.
     axis
         Axis of `weight` that holds the output channels.
+    shares_bias
+        Whether rules leave the bias out, so that its part of the relevance goes to the inputs, too.
     """
 
     run: Callable[[Tensor, Tensor, Tensor | None], Tensor]
     weight: Tensor
     bias: Tensor | None
     axis: int
+    shares_bias: bool = False
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Return what the layer would put out with other parameters."""
@@ -57,6 +60,10 @@ class Weighted:
         shape[self.axis] = -1
         self.weight = self.weight * scale.reshape(shape)
         self.bias = shift if self.bias is None else self.bias * scale + shift
+
+    def counted(self) -> Weighted:
+        """Return the layer as rules see it."""
+        return replace(self, bias=None) if self.shares_bias else self
 
     def bias_part(self, part: Callable[[Tensor], Tensor]) -> Tensor | None:
         """Return `part(bias)`, None without one."""
@@ -197,7 +204,7 @@ def redistribute(rule: Rule, layer: Weighted, x: Tensor, relevance: Tensor) -> l
         Shaped like the layer's output.
     """
     with torch.enable_grad():
-        signals = [s.detach().requires_grad_() for s in rule.signals(x)]
+        layer, signals = layer.counted(), [s.detach().requires_grad_() for s in rule.signals(x)]
         numbers = []
         for part, n in rule.terms(layer, *signals):
             ratio = part * relevance / _stabilised(n.detach(), rule.stabiliser)
