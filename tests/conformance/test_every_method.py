@@ -50,3 +50,8 @@ def refuses(name: str, family: str) -> bool:
     assert refusal.found
     assert state_of(module) == before
     return True
+
+
+@pytest.mark.parametrize("name", METHODS.names())
+def test_no_method_refuses_every_family(name: str) -> None:
+    assert not all(refuses(name, family) for family in networks.FAMILIES)
