@@ -81,7 +81,7 @@ def conservation(method: LRP, seed: int) -> None:
 
 @pytest.mark.parametrize("composite", COMPOSITES)
 @given(seed=seeds)
-@settings(max_examples=8)
+@settings(max_examples=4)
 def test_every_layer_keeps_the_score(composite: str, seed: int) -> None:
     conservation(LRP(composite=composite, epsilon=1e-12), seed)
 
@@ -179,19 +179,19 @@ def family_conserves(net: nn.Module, size: int) -> None:
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_torchvision_families_keep_the_score(name: str) -> None:
     torch.manual_seed(2)
-    family_conserves(without_constants(torchvision_net(name)), 64)
+    family_conserves(without_constants(torchvision_net(name)), 64 if name == "vit" else 32)
 
 
 @pytest.mark.parametrize("name", TIMM)
 def test_timm_families_keep_the_score(name: str) -> None:
     timm = pytest.importorskip("timm")
     torch.manual_seed(2)
-    sized = {"img_size": 64} if name.startswith("vit") else {}
-    family_conserves(without_constants(timm.create_model(name, num_classes=10, **sized)), 64)
+    sized = {"img_size": 32, "depth": 3} if name.startswith("vit") else {}
+    family_conserves(without_constants(timm.create_model(name, num_classes=10, **sized)), 32)
 
 
 @given(seed=seeds, shift=st.floats(0.1, 1.0))
-@settings(max_examples=8)
+@settings(max_examples=4)
 def test_biases_keep_their_part_and_nothing_else_leaks(seed: int, shift: float) -> None:
     net, x = deep(seed, shift), networks.batch((3, 12, 12), seed=seed).double()
     _, found = relevance(LRP(composite="epsilon", epsilon=0.0), net, x, ("bn1",))
@@ -242,7 +242,7 @@ def positivity(method: LRP, seed: int) -> None:
 
 
 @given(seed=seeds)
-@settings(max_examples=8)
+@settings(max_examples=4)
 def test_positive_rules_give_positive_maps(seed: int) -> None:
     positivity(LRP(composite="epsilon_plus_flat", linear="z_plus"), seed)
 
@@ -264,7 +264,7 @@ def linearity(method: LRP, score, seed: int) -> None:
 
 @pytest.mark.parametrize("composite", COMPOSITES)
 @given(seed=seeds)
-@settings(max_examples=5)
+@settings(max_examples=3)
 def test_linear_in_the_score(composite: str, seed: int) -> None:
     linearity(LRP(composite=composite), lambda z: 2 * z[:, 0] - 3 * z[:, 1], seed)
 
@@ -314,7 +314,7 @@ class Renamed(nn.Module):
 
 
 @given(seed=seeds, order=st.permutations(range(5)), target=st.integers(0, 4))
-@settings(max_examples=8)
+@settings(max_examples=4)
 def test_maps_follow_renamed_classes(seed: int, order: list[int], target: int) -> None:
     net, x = deep(seed), networks.batch((3, 12, 12), seed=seed).double()
     renamed = LRP()(Renamed(net, order).eval(), x, order.index(target)).values

@@ -428,10 +428,10 @@ def test_residual_networks_are_zennits(composite: str) -> None:
     for m in norms:
         nn.init.normal_(m.bias, 0, 0.3)
         nn.init.uniform_(m.weight, 0.5, 1.5)
-    networks.settle(net, torch.randn(8, 3, 64, 64)).requires_grad_(False)
+    networks.settle(net, torch.randn(8, 3, 32, 32)).requires_grad_(False)
     for m in norms:
         m.eps = 0.0
-    x = networks.batch((3, 64, 64), n=2)
+    x = networks.batch((3, 32, 32), n=2)
     low, high = x.flatten(1).amin(1)[:, None, None, None], x.flatten(1).amax(1)[:, None, None, None]
     options = {"low": low.expand_as(x), "high": high.expand_as(x)} if "Box" in composite else {}
     leaf = x.clone().requires_grad_()

@@ -33,7 +33,8 @@ Conservation
     sum over the score is measured for each sample and kept as `kept`. Under z_plus the merged biases of batch
     norm can keep nearly everything in deep networks (MobileNet, EfficientNet): the map is small, not
     wrong. `biases="share"` hands that out as far as contributions can take it (a depthwise convolution's
-    output may have none but the bias).
+    output may have none but the bias). It suits z_plus; under epsilon and gamma, denominators without their
+    bias may nearly vanish, and the map is noisy.
 Paper
     Bach et al.: On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise Relevance
     Propagation, 2015, https://doi.org/10.1371/journal.pone.0130140. Composites: Montavon et al.: Layer-Wise
@@ -94,8 +95,8 @@ class LRP(Method):
     alpha
         Weight of positive contributions in the alpha-beta rule, at least 1; beta is alpha - 1.
     biases
-        Biases of layers "keep" their part of the relevance, as denominators count them, or "share" it out to
-        the inputs, which rules then count alone.
+        Biases of layers "keep" their part of the relevance, or "share" it out to the inputs, which rules then
+        count alone.
     softmax
         Attention weights: "taylor" by their gradient, "constant" for relevance through values only.
     """
