@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import networks
+from seewhy.conformance import state_of
 from seewhy.errors import BadInput, DoesNotFit
 from seewhy.execution import Execution
 from seewhy.methods import LRP
@@ -475,6 +476,42 @@ def test_an_uncovered_operation_is_refused_by_name_and_layer() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sequential(Odd()), nn.Flatten(), nn.Linear(4 * 36, 5)).eval()
     with pytest.raises(DoesNotFit, match=r"'exp' in the layer '1\.0' \(Odd\)"):
         LRP()(net, networks.batch((3, 8, 8)), CLASS)
+
+
+def test_a_refusal_leaves_no_trace() -> None:
+    from torch.overrides import _get_current_function_mode_stack
+
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), Odd(), nn.Flatten(), nn.Linear(4 * 36, 5)).eval()
+    before = state_of(net)
+    with pytest.raises(DoesNotFit):
+        LRP()(net, networks.batch((3, 8, 8)), CLASS)
+    assert state_of(net) == before
+    assert _get_current_function_mode_stack() == []
+
+
+class Overwriting(nn.Module):
+    """The skip connection reads what the in-place ReLU has overwritten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.relu, self.head = nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Linear(4 * 36, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        y = self.relu(x)
+        return self.head((x + y).flatten(1))
+
+
+def test_a_network_that_reads_what_it_overwrote_is_refused() -> None:
+    torch.manual_seed(0)
+    with pytest.raises(DoesNotFit, match="reads tensors again that it overwrote"):
+        LRP()(Overwriting().eval(), networks.batch((3, 8, 8)), CLASS)
+
+
+def test_a_sigmoid_at_the_end_is_refused() -> None:
+    net = nn.Sequential(networks.cnn(), nn.Sigmoid()).eval()
+    with pytest.raises(DoesNotFit, match="before the last sigmoid"):
+        LRP()(net, networks.batch((3, 16, 16)), CLASS)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")
