@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import networks
+from seewhy.conformance import state_of
 from seewhy.errors import BadInput, DoesNotFit
 from seewhy.execution import Execution
 from seewhy.methods import LRP
@@ -320,21 +321,72 @@ def test_vision_transformer_is_the_written_out_backward_pass(softmax: str) -> No
     torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-8)
 
 
-def test_multi_head_attention_modules_are_followed() -> None:
-    from torchvision.models import VisionTransformer
+class Attend(nn.Module):
+    """One attention module over 4 x 4 patches, by torch's own code or in plain products."""
 
-    torch.manual_seed(1)
-    net = VisionTransformer(16, 4, 2, 2, 16, 32, num_classes=5).eval()
-    nn.init.normal_(net.heads.head.weight)
-    x = networks.batch((3, 16, 16))
-    for method in (LRP(composite="epsilon"), LRP(composite="gamma"), LRP()):
-        values = method(net, x, CLASS).values
-        assert float(values.abs().max()) > 0
-    for linear_by_value in (LRP(composite="epsilon", softmax="constant"),):
-        assert not torch.equal(linear_by_value(net, x, CLASS).values, values)
+    def __init__(self, written_out: bool) -> None:
+        super().__init__()
+        torch.manual_seed(6)
+        self.patch, self.attention = (
+            nn.Conv2d(3, 8, 4, stride=4),
+            nn.MultiheadAttention(8, 2, batch_first=True),
+        )
+        self.head, self.written_out = nn.Linear(8, 5), written_out
+
+    def forward(self, x: Tensor) -> Tensor:
+        t = self.patch(x).flatten(2).transpose(1, 2)
+        if not self.written_out:
+            mixed, weights = self.attention(t, t, t)
+            assert weights.shape == (len(x), 16, 16)
+            return self.head(mixed.mean(1))
+        a = self.attention
+        q, k, v = nn.functional.linear(t, a.in_proj_weight, a.in_proj_bias).chunk(3, -1)
+        q, k, v = (h.reshape(len(x), 16, 2, 4).transpose(1, 2) for h in (q, k, v))
+        mixed = ((q @ k.mT) / 2).softmax(-1) @ v
+        return self.head(a.out_proj(mixed.transpose(1, 2).flatten(2)).mean(1))
+
+
+@pytest.mark.parametrize("softmax", ["taylor", "constant"])
+def test_attention_modules_count_as_their_products(softmax: str) -> None:
+    x = networks.batch((3, 16, 16)).double()
+    method = LRP(composite="epsilon", epsilon=0.0, softmax=softmax)
+    module, products = (method(Attend(w).double().eval(), x, CLASS).values for w in (False, True))
+    torch.testing.assert_close(module, products, rtol=1e-5, atol=1e-8)
+
+
+def test_masked_attention_is_followed_and_gets_nothing_from_behind_the_mask() -> None:
+    """Tokens that the mask hides have no relevance; a mask of trues changes nothing."""
+    from seewhy.methods.relevance.attention import scaled_dot_product_attention as ours
+
+    q, k, v = torch.randn(3, 1, 2, 5, 4, generator=torch.Generator().manual_seed(1)).double()
+    for options in (
+        {},
+        {"is_causal": True},
+        {"attn_mask": torch.rand(5, 5) > 0.2, "scale": 0.3},
+        {"attn_mask": torch.randn(5, 5).double()},
+    ):
+        theirs = nn.functional.scaled_dot_product_attention(q, k, v, **options)
+        torch.testing.assert_close(ours(q, k, v, **options), theirs)
+    grouped = nn.functional.scaled_dot_product_attention(q, k[:, :1], v[:, :1], enable_gqa=True)
+    torch.testing.assert_close(ours(q, k[:, :1], v[:, :1], enable_gqa=True), grouped)
+
+
+def test_the_composite_follows_the_kind_of_network() -> None:
+    assert LRP().chosen(Model(networks.cnn())) == "epsilon_plus_flat"
+    assert LRP().chosen(Model(networks.vit())) == "gamma"
+    assert LRP(composite="epsilon").chosen(Model(networks.vit())) == "epsilon"
+    result = LRP()(networks.vit(), networks.batch((3, 16, 16)), CLASS)
+    assert result.provenance["composite"] == "gamma"
 
 
 # -- peers
+
+NAMES = {
+    "EpsilonPlus": "epsilon_plus",
+    "EpsilonPlusFlat": "epsilon_plus_flat",
+    "EpsilonGammaBox": "epsilon_gamma_box",
+    "EpsilonAlpha2Beta1Flat": "epsilon_alpha2_beta1_flat",
+}
 
 
 @pytest.mark.parametrize(
@@ -359,15 +411,38 @@ def test_composites_are_zennits(composite: str) -> None:
         seed = torch.zeros_like(out)
         seed[:, CLASS] = out.detach()[:, CLASS]
         (reference,) = torch.autograd.grad(out, leaf, seed)
-    name = {
-        "EpsilonPlus": "epsilon_plus",
-        "EpsilonPlusFlat": "epsilon_plus_flat",
-        "EpsilonGammaBox": "epsilon_gamma_box",
-        "EpsilonAlpha2Beta1Flat": "epsilon_alpha2_beta1_flat",
-    }[composite]
-    ours = LRP(composite=name)(net, x, CLASS).values
+    ours = LRP(composite=NAMES[composite])(net, x, CLASS).values
     expected = reference.sum(1)
     assert float((ours - expected).abs().max()) <= 1e-3 * float(expected.abs().max())
+
+
+@pytest.mark.parametrize("composite", ["EpsilonPlusFlat", "EpsilonAlpha2Beta1Flat", "EpsilonGammaBox"])
+def test_residual_networks_are_zennits(composite: str) -> None:
+    """With its canonizers for batch norm and residual sums; eps is 0, since it leaves that in."""
+    composites = pytest.importorskip("zennit.composites")
+    canonizer = pytest.importorskip("zennit.torchvision").ResNetCanonizer()
+    from torchvision.models import resnet18
+
+    torch.manual_seed(0)
+    net = resnet18(weights=None, num_classes=5)
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    for m in norms:
+        nn.init.normal_(m.bias, 0, 0.3)
+        nn.init.uniform_(m.weight, 0.5, 1.5)
+    networks.settle(net, torch.randn(8, 3, 32, 32)).requires_grad_(False)
+    for m in norms:
+        m.eps = 0.0
+    x = networks.batch((3, 32, 32), n=2)
+    low, high = x.flatten(1).amin(1)[:, None, None, None], x.flatten(1).amax(1)[:, None, None, None]
+    options = {"low": low.expand_as(x), "high": high.expand_as(x)} if "Box" in composite else {}
+    leaf = x.clone().requires_grad_()
+    with getattr(composites, composite)(canonizers=[canonizer], **options).context(net) as changed:
+        out = changed(leaf)
+        seed = torch.zeros_like(out)
+        seed[:, CLASS] = out.detach()[:, CLASS]
+        (reference,) = torch.autograd.grad(out, leaf, seed)
+    ours, expected = LRP(composite=NAMES[composite])(net, x, CLASS).values, reference.sum(1)
+    assert float((ours - expected).abs().max()) <= 5e-3 * float(expected.abs().max())
 
 
 @pytest.mark.filterwarnings("ignore:Input Tensor")
@@ -376,6 +451,7 @@ def test_epsilon_is_captums() -> None:
     from captum.attr import LRP as _CaptumLRP  # noqa: N811
     from captum.attr._utils.lrp_rules import EpsilonRule
 
+    torch.manual_seed(1)
     net = nn.Sequential(
         nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
         nn.Linear(8, 5),
@@ -400,6 +476,42 @@ def test_an_uncovered_operation_is_refused_by_name_and_layer() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sequential(Odd()), nn.Flatten(), nn.Linear(4 * 36, 5)).eval()
     with pytest.raises(DoesNotFit, match=r"'exp' in the layer '1\.0' \(Odd\)"):
         LRP()(net, networks.batch((3, 8, 8)), CLASS)
+
+
+def test_a_refusal_leaves_no_trace() -> None:
+    from torch.overrides import _get_current_function_mode_stack
+
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), Odd(), nn.Flatten(), nn.Linear(4 * 36, 5)).eval()
+    before = state_of(net)
+    with pytest.raises(DoesNotFit):
+        LRP()(net, networks.batch((3, 8, 8)), CLASS)
+    assert state_of(net) == before
+    assert _get_current_function_mode_stack() == []
+
+
+class Overwriting(nn.Module):
+    """The skip connection reads what the in-place ReLU has overwritten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.relu, self.head = nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Linear(4 * 36, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        y = self.relu(x)
+        return self.head((x + y).flatten(1))
+
+
+def test_a_network_that_reads_what_it_overwrote_is_refused() -> None:
+    torch.manual_seed(0)
+    with pytest.raises(DoesNotFit, match="reads tensors again that it overwrote"):
+        LRP()(Overwriting().eval(), networks.batch((3, 8, 8)), CLASS)
+
+
+def test_a_sigmoid_at_the_end_is_refused() -> None:
+    net = nn.Sequential(networks.cnn(), nn.Sigmoid()).eval()
+    with pytest.raises(DoesNotFit, match="before the last sigmoid"):
+        LRP()(net, networks.batch((3, 16, 16)), CLASS)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")

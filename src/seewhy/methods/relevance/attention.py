@@ -29,8 +29,7 @@ def scaled_dot_product_attention(
     if enable_gqa:
         repeats = query.shape[-3] // key.shape[-3]
         key, value = (t.repeat_interleave(repeats, -3) for t in (key, value))
-    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    weights = (query * scale) @ key.transpose(-2, -1)
+    weights = (query * (_scale(query) if scale is None else scale)) @ key.transpose(-2, -1)
     if is_causal:
         seen = torch.ones(weights.shape[-2:], dtype=torch.bool, device=query.device).tril()
         weights = weights.masked_fill(~seen, -math.inf)
@@ -55,27 +54,28 @@ def multi_head_attention(
     dropout_p: float,
     out_proj_weight: Tensor,
     out_proj_bias: Tensor | None,
-    attn_mask: Tensor | None = None,
-    key_padding_mask: Tensor | None = None,
     q_proj_weight: Tensor | None = None,
     k_proj_weight: Tensor | None = None,
     v_proj_weight: Tensor | None = None,
-    **options: Any,
-) -> tuple[Tensor, None]:
+    *,
+    need_weights: bool = True,
+    average_attn_weights: bool = True,
+    **rare: Any,
+) -> tuple[Tensor, Tensor | None]:
     """`torch.nn.functional.multi_head_attention_forward` as vision transformers use it.
 
-    `(tokens, n, width)` each, or `(tokens, width)`. Returns the output and no weights.
+    `(tokens, n, width)` each, or `(tokens, width)`. Returns the output and, if wanted, the weights.
 
     Raises
     ------
     DoesNotFit
-        For masks, extra keys, static keys or returned weights.
+        For masks, extra keys and static keys.
     """
-    rare = (bias_k, bias_v, attn_mask, key_padding_mask, options.get("static_k"), options.get("static_v"))
-    if any(r is not None for r in rare) or add_zero_attn or options.get("need_weights", True):
+    given = (bias_k, bias_v, *(v for k, v in rare.items() if k.endswith(("mask", "_k", "_v"))))
+    if any(g is not None for g in given) or add_zero_attn:
         raise DoesNotFit(
             "Asked to follow relevance through nn.MultiheadAttention",
-            "It uses masks, extra keys or returns its weights",
+            "It uses masks or extra keys",
             "Choose a method that needs plain gradients (gradient, integrated_gradients) or none (rise)",
         )
     if in_proj_weight is not None:
@@ -86,11 +86,18 @@ def multi_head_attention(
         assert v_proj_weight is not None
         matrices = (q_proj_weight, k_proj_weight, v_proj_weight)
     biases = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
-    heads = [
+    q, k, v = (
         functional.linear(x, w, b)
         .unflatten(-1, (num_heads, -1))
         .transpose(0, -2)  # (heads, [n,] tokens, width)
         for x, w, b in zip((query, key, value), matrices, biases, strict=True)
-    ]
-    mixed = scaled_dot_product_attention(*heads).transpose(0, -2).flatten(-2)
-    return functional.linear(mixed, out_proj_weight, out_proj_bias), None
+    )
+    weights = ((q * _scale(q)) @ k.transpose(-2, -1)).softmax(-1)
+    out = functional.linear((weights @ v).transpose(0, -2).flatten(-2), out_proj_weight, out_proj_bias)
+    if not need_weights:
+        return out, None
+    return out, weights.mean(0) if average_attn_weights else weights.movedim(0, -3)
+
+
+def _scale(query: Tensor) -> float:
+    return 1 / math.sqrt(query.shape[-1])

@@ -31,8 +31,10 @@ Conservation
     added constants such as positions; epsilon's stabiliser; the softmax ("taylor"); outputs without a single
     contribution of a sign that their rule asks for. Without all that, the map sums to the score. The map's
     sum over the score is measured for each sample and kept as `kept`. Under z_plus the merged biases of batch
-    norm can keep nearly everything in deep networks (MobileNet, EfficientNet): the map is small, not wrong;
-    `biases="share"` hands that out, too.
+    norm can keep nearly everything in deep networks (MobileNet, EfficientNet): the map is small, not
+    wrong. `biases="share"` hands that out as far as contributions can take it (a depthwise convolution's
+    output may have none but the bias). It suits z_plus; under epsilon and gamma, denominators without their
+    bias may nearly vanish, and the map is noisy.
 Paper
     Bach et al.: On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise Relevance
     Propagation, 2015, https://doi.org/10.1371/journal.pone.0130140. Composites: Montavon et al.: Layer-Wise
@@ -45,7 +47,7 @@ Departures
     gradients carry relevance divided by activation, so that sums need no rule and no stabiliser. Batch norm
     merges without touching the network. z_box takes black and white as bounds, or each sample's extremes
     where the normalisation is not known. Cosine scores start with the embedding's length held fixed. Gates
-    as constants are ours.
+    as constants are ours, and so is the choice of a composite where none is named.
 """
 
 from __future__ import annotations
@@ -81,7 +83,9 @@ class LRP(Method):
     Parameters
     ----------
     composite
-        Rules for the first layer, convolutions and matrices, by name.
+        Rules for the first layer, convolutions and matrices, by name. None takes "epsilon_plus_flat", and
+        "gamma" for networks with more matrices than convolutions, where epsilon is noisy; the choice is kept
+        in the provenance.
     first, convolution, linear
         A rule in the place of the composite's.
     epsilon
@@ -91,8 +95,8 @@ class LRP(Method):
     alpha
         Weight of positive contributions in the alpha-beta rule, at least 1; beta is alpha - 1.
     biases
-        Biases of layers "keep" their part of the relevance, as denominators count them, or "share" it out to
-        the inputs, which rules then count alone.
+        Biases of layers "keep" their part of the relevance, or "share" it out to the inputs, which rules then
+        count alone.
     softmax
         Attention weights: "taylor" by their gradient, "constant" for relevance through values only.
     """
@@ -107,7 +111,7 @@ class LRP(Method):
         "https://doi.org/10.1371/journal.pone.0130140",
     )
 
-    composite: CompositeName = "epsilon_plus_flat"
+    composite: CompositeName | None = None
     first: RuleName | None = None
     convolution: RuleName | None = None
     linear: RuleName | None = None
@@ -119,7 +123,7 @@ class LRP(Method):
 
     def __post_init__(self) -> None:
         require(
-            self.composite in COMPOSITES,
+            self.composite is None or self.composite in COMPOSITES,
             "Asked for a composite of rules",
             repr(self.composite),
             f"Choose one of {', '.join(COMPOSITES)}",
@@ -170,6 +174,15 @@ class LRP(Method):
                 return f"{name or model.name} is compiled or scripted, so that its operations cannot be seen"
         return super().unfit(model)
 
+    def chosen(self, model: Model) -> CompositeName:
+        """Return the name of the composite for this model."""
+        kinds = [type(m).__name__ for m in model.module.modules()]
+        matrices = sum("Linear" in k for k in kinds) + 3 * kinds.count("MultiheadAttention")
+        by_kind: CompositeName = (
+            "gamma" if matrices > sum("Conv" in k for k in kinds) else "epsilon_plus_flat"
+        )
+        return self.composite or by_kind
+
     def rules(self, model: Model, x: Batch) -> Composite:
         """Return the rules for inputs `x`."""
         box = box_of(x, model.preprocess)
@@ -177,7 +190,7 @@ class LRP(Method):
         def rule(name: RuleName) -> Rule:
             return rule_named(name, epsilon=self.epsilon, gamma=self.gamma, alpha=self.alpha, box=box)
 
-        first, convolution, linear = COMPOSITES[self.composite]
+        first, convolution, linear = COMPOSITES[self.chosen(model)]
         first = self.first or first
         return Composite(
             None if first is None else rule(first),
@@ -199,6 +212,7 @@ class LRP(Method):
         sums = maps.flatten(1).sum(1).tolist()
         yield Estimate(
             maps,
+            notes={"composite": self.chosen(question.model)},
             reliability=tuple(
                 {"kept": total / score if score else None}
                 for total, score in zip(sums, question.clean.tolist(), strict=True)
