@@ -14,7 +14,8 @@ Needs
     a layer with a grid; no gradients are taken.
 Cost
     one forward pass for every channel with a mask of its own, one for the layer and one for the prediction.
-    Channels with the same mask are scored once, which changes nothing.
+    Channels with the same mask are scored once, which changes nothing. In a batch every sample takes as many
+    passes as the one with the most masks.
 Papers
     Muddamsetty, Jahromi, Moeslund: SIDU: Similarity Difference and Uniqueness Method for Explainable AI,
     2020, https://arxiv.org/abs/2006.03122;
