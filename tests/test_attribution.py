@@ -12,6 +12,7 @@ import scipy.stats
 import torch
 from PIL import Image
 
+from seewhy import captions
 from seewhy.agreement import Agreement
 from seewhy.attribution import Attribution
 from seewhy.errors import BadInput, UnknownName, UnreadableInput
@@ -342,3 +343,16 @@ def test_notebook_display_escapes():
     page = Page(_with(a, provenance={**a.provenance, "model": hostile, "layer": hostile})._repr_html_())
     assert "script" not in {t for t, _ in page.tags}
     assert page.text.count("<script>alert(1)</script>") >= 3
+
+
+def test_the_caption_says_what_the_method_knows_of_its_own_error() -> None:
+    notes = {
+        "model": "net",
+        "method": "rise",
+        "seconds": 1.0,
+        "inputs": [
+            {"target": {"label": "cat"}, "reliability": {"split_half_spearman": 0.784, "other": None}}
+        ],
+    }
+    assert captions.caption(notes).endswith("1.0 s · split half spearman 0.784")
+    assert captions.reliability({"inputs": [{}]}) == ""

@@ -39,8 +39,14 @@ def cost(provenance: Json) -> str:
     return " · ".join(w for w in (counted, f"{provenance['seconds']:.1f} s{several}") if w)
 
 
+def reliability(provenance: Json, sample: int = 0) -> str:
+    """Return what the method knows of its own error: "split half spearman 0.78"."""
+    known = provenance["inputs"][sample].get("reliability", {})
+    return ", ".join(f"{key.replace('_', ' ')} {number(v)}" for key, v in known.items() if v is not None)
+
+
 def caption(provenance: Json, sample: int = 0) -> str:
-    """Return one line: model · method · target (score) · layer · passes · seconds."""
+    """Return one line: model · method · target (score) · layer · passes · seconds · own error."""
     layer = provenance.get("layer")
     parts = (
         provenance["model"],
@@ -48,5 +54,6 @@ def caption(provenance: Json, sample: int = 0) -> str:
         target(provenance, sample),
         f"layer {layer}" if layer else "",
         cost(provenance),
+        reliability(provenance, sample),
     )
     return " · ".join(p for p in parts if p)

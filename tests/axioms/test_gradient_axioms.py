@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import networks
-from seewhy.methods import GradCAM, Gradient, IntegratedGradients
+from seewhy.methods import GradCAM, Gradient, InputXGradient, IntegratedGradients, SmoothGrad
 from seewhy.methods.gradient import integrated_gradients as ig
 from seewhy.question import Question
 
@@ -67,8 +67,8 @@ def linearity(method, seed: int, a: float, b: float) -> None:
 
 LINEAR = {
     "gradient": Gradient(channels="sum"),
-    "input x gradient": Gradient(times_input=True),
-    "smooth grad": Gradient(samples=3, channels="sum"),
+    "input x gradient": InputXGradient(),
+    "smooth grad": SmoothGrad(samples=3, channels="sum"),
     "integrated gradients": IntegratedGradients(steps=8),
     "grad_cam": GradCAM(layer="0", relu=False),
 }
@@ -109,7 +109,9 @@ def hide_left(x: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(x[..., :3]), x[..., 3:]], -1)
 
 
-@pytest.mark.parametrize("method", [Gradient(), Gradient(samples=3), IntegratedGradients(steps=4)], ids=repr)
+@pytest.mark.parametrize(
+    "method", [Gradient(), SmoothGrad(samples=3), IntegratedGradients(steps=4)], ids=repr
+)
 @given(seed=seeds)
 def test_unseen_pixels_get_nothing(method, seed: int) -> None:
     dummy(method, seed, hide_left)

@@ -630,3 +630,11 @@ def test_weight_files_execute_nothing(tmp_path: Path) -> None:
     with pytest.raises(UnreadableInput, match="UnpicklingError"):
         base.read_weights(tmp_path / "evil.pth", "Asked")
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_changed_file_is_read_anew_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    for width in (3, 4):  # the same size, within the same second
+        file.write_text(f"import torch\ndef make():\n    return torch.nn.Linear(2, {width})\n")
+        assert load(f"{file}:make", allow_code=True).module.out_features == width
+    assert list(tmp_path.iterdir()) == [file]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from captum.attr import InputXGradient as _CaptumInputXGradient
 from captum.attr import IntegratedGradients as _CaptumIG
 from captum.attr import LayerGradCam as _CaptumGradCam
 from captum.attr import Saliency as _CaptumSaliency
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 import networks
 import seewhy
-from seewhy.methods import GradCAM, Gradient, IntegratedGradients
+from seewhy.methods import GradCAM, Gradient, InputXGradient, IntegratedGradients, SmoothGrad
 
 X = networks.batch((3, 16, 16), n=3)
 CLASS = 2
@@ -48,14 +49,14 @@ def test_gradient_of_a_quadratic(quadratic) -> None:
     }
     for channels, expected in maps.items():
         torch.testing.assert_close(Gradient(channels=channels)(net, x, 1).values, expected)
-    torch.testing.assert_close(Gradient(times_input=True)(net, x, 1).values, (slope * x).sum(1))
+    torch.testing.assert_close(InputXGradient()(net, x, 1).values, (slope * x).sum(1))
 
 
 def test_smooth_grad_of_a_quadratic_is_the_gradient_at_the_mean_noise(quadratic) -> None:
     # The gradient is linear in x, so its mean over noise is the gradient at the mean; with N draws the mean
     # noise has deviation noise * range / sqrt(N), and five of them bound every pixel.
     net, x, a, b = quadratic
-    smooth = Gradient(samples=400, noise=0.1, channels="sum")(net, x, 1).values
+    smooth = SmoothGrad(samples=400, noise=0.1, channels="sum")(net, x, 1).values
     plain = (2 * a * x + b).sum(1)
     spread = 0.1 * (x.flatten(1).amax(1) - x.flatten(1).amin(1))[:, None, None]
     bound = 5 * spread / 20 * (2 * a).square().sum(0).sqrt()
@@ -67,6 +68,12 @@ def test_gradient_is_captums_saliency() -> None:
     net = networks.cnn()
     reference = _CaptumSaliency(net).attribute(X.clone().requires_grad_(), target=CLASS, abs=True).amax(1)
     torch.testing.assert_close(Gradient()(net, X, CLASS).values, reference, atol=1e-6, rtol=0)
+
+
+def test_input_x_gradient_is_captums() -> None:
+    net = networks.cnn()
+    reference = _CaptumInputXGradient(net).attribute(X.clone().requires_grad_(), target=CLASS).sum(1)
+    torch.testing.assert_close(InputXGradient()(net, X, CLASS).values, reference.detach(), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("rule", ["gauss_legendre", "midpoint", "trapezoid"])

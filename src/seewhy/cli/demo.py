@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -115,6 +117,15 @@ def demo(
     print("Try next\n" + "\n".join(f"  {line}" for line in next_steps(photos, predictions, out)))
 
 
+def program() -> str:
+    """Return how to call this program from here: its name where it is on the path, else its file."""
+    script = Path(sys.argv[0])
+    if shutil.which("seewhy") or script.name != "seewhy":
+        return "seewhy"
+    here = Path.cwd()
+    return shlex.quote(str(script.relative_to(here) if script.is_relative_to(here) else script))
+
+
 def chosen_photos(names: tuple[str, ...]) -> dict[str, Path]:
     """Return the demo photos of these names, in this order, that are installed."""
     from seewhy.inputs.photos import demo_photos
@@ -166,10 +177,11 @@ def next_steps(photos: Mapping[str, Path], predictions: Mapping[str, Any], out: 
     """Return commands that work as they stand."""
     first, *_, last = photos
     second = predictions[first][1].label
+    seewhy = program()
     cat, other = shlex.quote(str(photos[first])), shlex.quote(str(photos[last]))
     return [
-        f"seewhy explain {cat} --method rise --target {shlex.quote(second)}",
-        f"seewhy compare {other} --methods grad_cam,occlusion",
-        f"seewhy evaluate {shlex.quote(str(out / 'maps'))} --metrics deletion --steps 56",
-        "seewhy methods",
+        f"{seewhy} explain {cat} --method rise --target {shlex.quote(second)}",
+        f"{seewhy} compare {other} --methods grad_cam,occlusion",
+        f"{seewhy} evaluate {shlex.quote(str(out / 'maps'))} --metrics deletion --steps 56",
+        f"{seewhy} methods",
     ]

@@ -13,13 +13,13 @@ These options work everywhere; every source may have its own besides:
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast, get_args
 
 import torch
@@ -191,12 +191,13 @@ def _from_code(file: Path, function: str, options: Options, *, allow_code: bool)
 
 
 def _run(file: Path, function: str, keywords: dict[str, Any], asked: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"seewhy_model_{file.stem}", file)
-    assert spec is not None  # the name ends in .py
-    assert spec.loader is not None
-    code = importlib.util.module_from_spec(spec)
+    # Not by an import: that would leave a cache beside the user's file, and take an old one for a file that
+    # was changed within the second.
+    code = ModuleType(f"seewhy_model_{file.stem}")
+    code.__file__ = str(file)
+    sys.modules[code.__name__] = code  # dataclasses look their module up
     try:
-        spec.loader.exec_module(code)
+        exec(compile(file.read_bytes(), str(file), "exec"), vars(code))
         if not callable(getattr(code, function, None)):
             raise UnknownName(
                 "function", function, [k for k, v in vars(code).items() if callable(v) and k[0] != "_"]

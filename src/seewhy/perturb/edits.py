@@ -7,10 +7,18 @@ but the current batch is ever in memory.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
+
+Filler: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""A filling that depends on what is hidden: from `(k, c, *size)` inputs, `(k, 1, *size)` keep in [0, 1] and
+the `(k,)` samples they belong to, to `(k, c, *size)` fillings. It must treat every input by itself."""
+Fill: TypeAlias = Tensor | Filler | None
+"""What hidden evidence is replaced by: a picture a sample or one for all, a `Filler`, or None for 0."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +78,8 @@ class Edits(ABC):
         """Return the `(k, c, *size)` edited inputs of `jobs`, leaving `x`, `(n, c, *size)`, as it is."""
 
 
-def compose(x: Tensor, keep: Tensor, fill: Tensor | None) -> Tensor:
-    """Return `keep * x + (1 - keep) * fill`.
+def compose(x: Tensor, keep: Tensor, fill: Fill, rows: Tensor | None = None) -> Tensor:
+    """Return `keep * x + (1 - keep) * fill`, differentiable in `keep`.
 
     Parameters
     ----------
@@ -80,10 +88,24 @@ def compose(x: Tensor, keep: Tensor, fill: Tensor | None) -> Tensor:
     keep
         `(k, 1, *size)` in [0, 1]: 1 keeps the pixel.
     fill
-        What hidden evidence is replaced by, `(k, c, *size)` or broadcastable; None means 0.
+        What hidden evidence is replaced by; pictures for all samples of the question, or for one.
+    rows
+        `(k,)`: the sample that each of `x` is; None: one of each, in order.
     """
-    kept = x * keep
-    return kept if fill is None else kept + (1 - keep) * fill
+    rows = torch.arange(len(x), device=x.device) if rows is None else rows
+    kept, behind = x * keep, filled(x, keep, fill, rows)
+    return kept if behind is None else kept + (1 - keep) * behind
+
+
+def filled(x: Tensor, keep: Tensor, fill: Fill, rows: Tensor) -> Tensor | None:
+    """Return what shows where `keep` is below 1, `(k, c, *size)` or broadcastable to it; None means 0.
+
+    Parameters as in `compose`. A `Filler` is taken as constant: no gradient flows through it.
+    """
+    if fill is None or isinstance(fill, Tensor):
+        return fill_of(fill, rows)
+    with torch.no_grad():
+        return fill(x.detach(), keep.detach(), rows)
 
 
 def fill_of(fill: Tensor | None, rows: Tensor) -> Tensor | None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from seewhy.perturb.counters import uniform
-from seewhy.perturb.edits import Edits, Jobs, compose, fill_of
+from seewhy.perturb.edits import Edits, Fill, Jobs, compose
 from seewhy.types import Size
 
 
@@ -130,7 +130,7 @@ def enlarge(grids: Tensor, matrices: Sequence[Tensor]) -> Tensor:
 class MaskEdits(Edits):
     """Hides what the masks of `grids` leave out behind `fill`; all samples share the masks."""
 
-    def __init__(self, grids: Grids, fill: Tensor | None) -> None:
+    def __init__(self, grids: Grids, fill: Fill) -> None:
         self.grids, self.fill = grids, fill
 
     @property
@@ -141,4 +141,4 @@ class MaskEdits(Edits):
     def apply(self, x: Tensor, jobs: Jobs) -> Tensor:
         """See `Edits.apply`."""
         masks = self.grids.masks(jobs.edits).to(x)[jobs.place]
-        return compose(x[jobs.rows], masks[:, None], fill_of(self.fill, jobs.rows))
+        return compose(x[jobs.rows], masks[:, None], self.fill, jobs.rows)

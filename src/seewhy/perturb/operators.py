@@ -12,10 +12,11 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, pad
 
 from seewhy.errors import BadInput, DoesNotFit
+from seewhy.perturb.blurs import filtered, folded_gaussian, gaussian
 from seewhy.perturb.counters import normal
+from seewhy.perturb.edits import Fill, Filler
 from seewhy.question import Question
 from seewhy.registry import Registry
 
@@ -27,7 +28,33 @@ class Operator(ABC):
 
     @abstractmethod
     def fill(self, question: Question) -> Tensor | None:
-        """Return model input without evidence, `(n, c, *size)` or broadcastable to it; None means 0."""
+        """Return model input without evidence, `(n, c, *size)` or broadcastable to it; None means 0.
+
+        Raises
+        ------
+        DoesNotFit
+            When what is filled in depends on what is left (see `MaskOperator`).
+        """
+
+    def behind(self, question: Question) -> Fill:
+        """Return what shows behind a mask, for `edits.compose`."""
+        return self.fill(question)
+
+
+class MaskOperator(Operator):
+    """An operator that looks at what is left: it needs a mask, and cannot fill an input as a whole."""
+
+    @abstractmethod
+    def behind(self, question: Question) -> Filler:
+        """See `Operator.behind`."""
+
+    def fill(self, question: Question) -> Tensor | None:
+        """Refuse."""
+        raise DoesNotFit(
+            f"Asked for an input filled by {self.name!r}",
+            "It fills holes from what is around them, and here nothing would be left",
+            "Choose an operator that needs no mask: mean, constant, blur, local-mean, noise",
+        )
 
 
 OPERATORS: Registry[Operator] = Registry("operator", "seewhy.perturb")
@@ -112,10 +139,33 @@ class Blur(Operator):
     def fill(self, question: Question) -> Tensor | None:
         """See `Operator.fill`."""
         sigma = self.percent / 100 * min(question.x.shape[-2:])
-        radius = max(1, math.ceil(3 * sigma))
-        steps = torch.arange(-radius, radius + 1, dtype=torch.float64)
-        weights = torch.exp(-(steps**2) / (2 * sigma**2))
-        return _filtered(question.x, weights / weights.sum(), "replicate")
+        return filtered(question.x, gaussian(sigma, max(1, math.ceil(3 * sigma))), "replicate")
+
+
+@OPERATORS.register
+@dataclass(frozen=True)
+class LocalMean(Operator):
+    """The mean of the square around each pixel, cut off at the edges; its side in percent of the shorter one.
+
+    The side is rounded down to an odd number of pixels. Each frame of a clip for itself.
+    """
+
+    name: ClassVar[str] = "local-mean"
+    percent: float = 15.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.percent <= 100:
+            raise BadInput(
+                "Asked for a local mean", f"Found a side of {self.percent:g} percent", "Give 0 to 100"
+            )
+
+    def fill(self, question: Question) -> Tensor | None:
+        """See `Operator.fill`."""
+        x = question.x
+        radius = max(int(self.percent / 100 * min(x.shape[-2:]) - 1) // 2, 1)
+        box = torch.ones(2 * radius + 1, dtype=torch.float64)
+        inside = filtered(torch.ones_like(x[:1, :1]), box, "constant")
+        return filtered(x, box, "constant") / inside
 
 
 @OPERATORS.register
@@ -132,7 +182,7 @@ class FlatBlur(Operator):
 
     def fill(self, question: Question) -> Tensor | None:
         """See `Operator.fill`."""
-        return _filtered(question.x, folded_gaussian(), "constant")
+        return filtered(question.x, folded_gaussian(), "constant")
 
 
 @OPERATORS.register
@@ -151,23 +201,3 @@ class Noise(Operator):
         shape = question.x.shape[1:]
         drawn = normal(question.execution.seed, torch.arange(math.prod(shape), device=question.x.device), 1)
         return (self.deviation * drawn).reshape(1, *shape).to(question.x)
-
-
-def folded_gaussian(size: int = 11, sigma: float = 5.0) -> Tensor:
-    """Return the `(size,)` float64 profile of `FlatBlur`: a Gaussian folded at both ends of its canvas."""
-    reach, centre = int(4 * sigma + 0.5), size // 2
-    steps = torch.arange(-reach, reach + 1, dtype=torch.float64)
-    weights = torch.exp(-(steps**2) / (2 * sigma**2))
-    weights /= weights.sum()
-    # On a mirrored canvas the dot repeats with period 2 size: at centre and at 2 size - 1 - centre.
-    seen = (torch.arange(size)[:, None] + steps.long()) % (2 * size)
-    return ((seen == centre) | (seen == 2 * size - 1 - centre)).double() @ weights
-
-
-def _filtered(x: Tensor, weights: Tensor, edges: str) -> Tensor:
-    """Return `(n, c, *size)` with each frame convolved along rows and columns with the same odd profile."""
-    weights, radius = weights.to(x), len(weights) // 2
-    frames = x.reshape(-1, 1, *x.shape[-2:])
-    frames = conv2d(pad(frames, (0, 0, radius, radius), mode=edges), weights.reshape(1, 1, -1, 1))
-    frames = conv2d(pad(frames, (radius, radius, 0, 0), mode=edges), weights.reshape(1, 1, 1, -1))
-    return frames.reshape(x.shape)

@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from seewhy.perturb.edits import Edits, Jobs, fill_of
+from seewhy.perturb.edits import Edits, Fill, Jobs, filled
 from seewhy.types import Size
 
 
@@ -55,7 +55,7 @@ class Windows:
 class WindowEdits(Edits):
     """Hides one window at a time behind `fill`; windows are numbered in row-major order."""
 
-    def __init__(self, windows: Windows, fill: Tensor | None) -> None:
+    def __init__(self, windows: Windows, fill: Fill) -> None:
         self.windows, self.fill = windows, fill
 
     @property
@@ -74,6 +74,6 @@ class WindowEdits(Edits):
                 len(along), *(-1 if i == axis else 1 for i in range(len(self.windows.size)))
             )
             rest = rest // count
-        fill = fill_of(self.fill, jobs.rows)
-        hidden = inside[jobs.place][:, None]
-        return torch.where(hidden, x.new_zeros(()) if fill is None else fill, x[jobs.rows])
+        hidden, originals = inside[jobs.place][:, None], x[jobs.rows]
+        behind = filled(originals, (~hidden).to(x), self.fill, jobs.rows)
+        return torch.where(hidden, x.new_zeros(()) if behind is None else behind, originals)

@@ -113,12 +113,13 @@ def _map(name: str, attribution: Attribution) -> str:
     draw = strip if values.ndim == 3 else painted
     twin, title = attribution.text_twin(), title_of(notes["method"])
     layer = f"<p>Layer {escape(str(notes['layer']))}</p>" if notes.get("layer") else ""
+    own = f"<p>{_words(known)}</p>" if (known := captions.reliability(notes)) else ""
     words = "; ".join(w for w in (captions.unit(notes), *scale.remarks()) if w)
     return (
         f'<figure><p class="name">{escape(title)}</p>'
         f"{_image(draw(attribution.photo(), values, scale, look), f'{title} of {name}. {twin}')}"
         f"<figcaption>{_bar(scale, look)}<p>{_words(words)}</p><p>{_words(twin)}</p>"
-        f"{layer}<p>{_words(captions.cost(notes))}</p></figcaption></figure>"
+        f"{layer}<p>{_words(captions.cost(notes))}</p>{own}</figcaption></figure>"
     )
 
 

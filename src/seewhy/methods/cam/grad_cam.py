@@ -25,10 +25,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
+from torch import Tensor
 
 from seewhy.methods.base import METHODS, Cost, Estimate, Method, Native, Need, Paper
-from seewhy.models.layers import default_layer, grid_of
+from seewhy.methods.cam.layer_maps import LayerMaps, chosen_layer, weighted
 from seewhy.models.model import Model
 from seewhy.question import Question
 from seewhy.types import Maps, Size
@@ -72,30 +72,15 @@ class GradCAM(Method):
 
     def layers(self, model: Model, input_shape: Size) -> tuple[str, ...]:
         """See `Method.layers`."""
-        return (self.layer or default_layer(model, input_shape).name,)
+        return chosen_layer(self.layer, model, input_shape)
 
     def estimate(self, question: Question) -> Iterator[Estimate]:
         """See `Method.estimate`."""
-        input_shape = tuple(question.x.shape[1:])
-        (layer,) = self.layers(question.model, input_shape)
-        grid = grid_of(question.model, layer, input_shape)
+        tap = LayerMaps.of(question, self.layer)
+        maps = tap.maps(cam, self.title)
+        yield Estimate(maps.relu() if self.relu else maps, notes=tap.notes)
 
-        def run(start: int, stop: int) -> Maps:
-            with torch.enable_grad():
-                answer = question.differentiable_answer(start, stop, (layer,))
-                scores = question.target(answer, question.rows[start:stop])
-            activation = answer.activations[layer]
-            slope = grid.read(question.gradient(scores, activation)).float()  # (n, k, *cells)
-            weights = slope.flatten(2).mean(2)  # (n, k)
-            cam = torch.einsum("nk,nk...->n...", weights, grid.read(activation.detach()).float())
-            return cam.relu() if self.relu else cam
 
-        maps = torch.cat(list(question.in_batches(len(question.x), run, self.title)))
-        yield Estimate(
-            maps,
-            notes={
-                "layer": layer,
-                "layer_chosen_by": "user" if self.layer else "default",
-                "cells": list(grid.cells),
-            },
-        )
+def cam(activation: Tensor, slope: Tensor) -> Maps:
+    """Return Grad-CAM's map before its ReLU."""
+    return weighted(slope.flatten(2).mean(2), activation)

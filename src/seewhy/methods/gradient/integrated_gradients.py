@@ -29,12 +29,14 @@ from typing import ClassVar, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from seewhy.batching import add_at
 from seewhy.methods.base import METHODS, Cost, Estimate, Method, Need, Paper, channel_sum, require
+from seewhy.methods.gradient.slopes import slopes
 from seewhy.perturb.operators import operator
 from seewhy.question import Question
-from seewhy.types import Scores, Size
+from seewhy.types import Batch, Rows, Scores, Size
 
 Nodes: TypeAlias = npt.NDArray[np.float64]
 Rule = Literal["gauss_legendre", "midpoint", "trapezoid", "left", "right"]
@@ -109,17 +111,11 @@ class IntegratedGradients(Method):
         shape = (-1, *[1] * (x.ndim - 1))
         integral = torch.zeros_like(x, dtype=torch.float32)
 
-        def run(start: int, stop: int) -> None:
-            jobs = torch.arange(start, stop, device=x.device)
-            rows, step = jobs % n, jobs // n
-            point = torch.lerp(start_at[rows], x[rows], nodes[step].reshape(shape)).detach().requires_grad_()
-            with torch.enable_grad():
-                scores = question.scores(point, rows)
-            slope = question.gradient(scores, point).float()
-            add_at(integral, rows, slope * weights[step].float().reshape(shape))
+        def points(rows: Rows, step: Tensor) -> Batch:
+            return torch.lerp(start_at[rows], x[rows], nodes[step].reshape(shape))
 
-        for _ in question.in_batches(n * self.steps, run, self.title):
-            pass
+        for s in slopes(question, self.steps, points, self.title):
+            add_at(integral, s.rows, s.values * weights[s.which].float().reshape(shape))
         maps = channel_sum(integral * (x - start_at).float())
         rise = question.clean - start_score
         gap = (maps.flatten(1).sum(1) - rise).abs()

@@ -121,7 +121,7 @@ class Occlusion(Method):
         """See `Method.estimate`."""
         windows = self.windows(tuple(question.x.shape[2:]))
         scorer = Scorer(question, "windows")
-        scores = scorer.table(WindowEdits(windows, operator(self.operator).fill(question)))
+        scores = scorer.table(WindowEdits(windows, operator(self.operator).behind(question)))
         fall = (question.clean[:, None] - scores).reshape(-1, *windows.counts)
         yield Estimate(
             fall,
