@@ -137,7 +137,7 @@ class SIDU(Method):
             return torch.cat([score, _vector(model, answer.output)], 1)
 
         scorer = Scorer(question, "masks", read)
-        table = scorer.table(MapMasks(masks, operator(self.operator).fill(question))).double()
+        table = scorer.table(MapMasks(masks, operator(self.operator).behind(question))).double()
         scores, vectors = table[..., 0], table[..., 1:]
         if self.similarity == "target":
             change = scores - question.clean.double()[:, None]
