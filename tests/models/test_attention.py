@@ -15,8 +15,10 @@ from torchvision.models import VisionTransformer
 import networks
 from seewhy import Model
 from seewhy.errors import DoesNotFit
+from seewhy.methods import METHODS
 from seewhy.models import attention as room
-from seewhy.models.attention import TokenAttention, reading, token_attention
+from seewhy.models.attention import TokenAttention, reading, token_attention, why_none
+from seewhy.models.preprocessing import Preprocessing
 from seewhy.models.sources import dinov2
 
 SHAPE = (3, 32, 32)
@@ -317,3 +319,26 @@ def test_found_once_and_again_where_the_network_changes() -> None:
         assert len(token_attention(model, (3, 16, 16)).layers) == 1
     assert explore.call_count == 2
     assert isinstance(first, TokenAttention)
+
+
+def test_the_list_of_methods_knows_what_fits() -> None:
+    preprocess = Preprocessing((16, 16))
+    for build, why in ((networks.vit, ""), (networks.cnn, "its forward pass computes no attention")):
+        model = Model(build(), preprocess=preprocess)
+        for name in ("attention_rollout", "transformer_attribution", "le_grad"):
+            reason = METHODS[name]().unfit(model)
+            assert reason.endswith(why)
+            assert bool(reason) == bool(why)
+
+
+def test_refusals_are_kept_but_for_heads_that_may_yet_be_trained() -> None:
+    net = networks.vit()
+    nn.init.zeros_(net.head.weight)
+    model = Model(net)
+    assert why_none(model, (3, 16, 16)) == "the answer does not depend on it"
+    nn.init.normal_(net.head.weight)
+    assert why_none(model, (3, 16, 16)) == ""
+    cnn = Model(networks.cnn())
+    with mock.patch.object(room, "_explore", wraps=room._explore) as explore:
+        assert why_none(cnn, (3, 16, 16)) == why_none(cnn, (3, 16, 16))
+    assert explore.call_count == 1

@@ -1,4 +1,4 @@
-"""Complete linkage against scikit-learn; scaled maps and their distances against large ones."""
+"""Complete linkage against SciPy; scaled maps and their distances against large ones."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.cluster import AgglomerativeClustering
-from sklearn.metrics.pairwise import cosine_similarity
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import cdist, pdist
 
 from seewhy.perturb.clusters import complete_linkage, cosine_distances, unit
 from seewhy.resize import resize
@@ -19,14 +19,12 @@ def same_partition(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 @given(st.integers(0, 10_000), st.integers(2, 60), st.floats(0.02, 1.5))
-def test_complete_linkage_is_scikit_learns(seed: int, count: int, below: float) -> None:
+def test_complete_linkage_is_scipys(seed: int, count: int, below: float) -> None:
     points = np.random.default_rng(seed).random((count, 2))
     distances = np.linalg.norm(points[:, None] - points[None], axis=2)
     ours = complete_linkage(distances, below)
-    reference = AgglomerativeClustering(
-        n_clusters=None, metric="precomputed", linkage="complete", distance_threshold=below
-    ).fit(distances)
-    assert same_partition(ours, reference.labels_)
+    reference = fcluster(linkage(pdist(points), "complete"), below, "distance")
+    assert same_partition(ours, reference)
     assert ours[0] == 0
     assert np.all(ours <= np.arange(count))
 
@@ -55,7 +53,7 @@ def test_maps_are_scaled_and_compared_as_if_enlarged(cells, size) -> None:
     torch.testing.assert_close(resize(found, size).flatten(1), expected)
     torch.testing.assert_close(resize(found, size)[4], 1 - resize(found, size)[0])
     distances = cosine_distances(found, size)
-    np.testing.assert_allclose(distances.numpy(), 1 - cosine_similarity(expected.numpy()), atol=1e-12)
+    np.testing.assert_allclose(distances.numpy(), cdist(expected, expected, "cosine"), atol=1e-12)
 
 
 def test_no_maps_are_no_maps() -> None:

@@ -7,9 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import cdist
-from sklearn.cluster import AgglomerativeClustering
-from sklearn.metrics.pairwise import cosine_similarity
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -121,14 +120,8 @@ def vit_cx(net: nn.Module, layer: str, family: str, x: Tensor, noise: float) -> 
     pictures = [
         scaled(m) for m in large(activations(net, layer, family, x), size).numpy() if np.ptp(m) > 1e-6
     ]
-    apart = 1 - cosine_similarity(np.stack([m.ravel() for m in pictures]))
-    labels = (
-        AgglomerativeClustering(
-            n_clusters=None, metric="precomputed", linkage="complete", distance_threshold=0.1
-        )
-        .fit(apart)
-        .labels_
-    )
+    tree = linkage(np.stack([m.ravel() for m in pictures]), "complete", metric="cosine")
+    labels = fcluster(tree, 0.1, "distance")
     # In order of their first members, which decides which noise a mask gets.
     order = sorted(set(labels), key=lambda c: list(labels).index(c))
     masks = [scaled(sum(m for m, c in zip(pictures, labels, strict=True) if c == k)) for k in order]

@@ -38,6 +38,7 @@ RTOL = 1e-3
 """Largest difference of the explicit form from the network's own, in parts of the answer's largest value."""
 _READ = 1e-6
 """Share of the largest gradient above which the answer reads a token."""
+_UNUSED = "the answer does not depend on it"
 _SOFTMAXES = (functional.softmax, torch.softmax, Tensor.softmax, torch.special.softmax)
 
 # The function behind nn.MultiheadAttention hands itself over to a mode as a whole. This copy does not, so
@@ -118,26 +119,35 @@ def token_attention(model: Model, input_shape: Size) -> TokenAttention:
         For networks without attention between all tokens of one grid (CNNs, windows, pooled tokens), with the
         reason.
     """
-    structure = tuple((name, id(module)) for name, module in model.module.named_modules())
-    key = ("attention", tuple(input_shape))
-    known: tuple[Any, TokenAttention | str] | None = model.facts.get(key)
-    if known is None or known[0] != structure:
-        if not model.differentiable:
-            known = structure, "it only runs forward"
-        else:
-            layers = survey(model, tuple(input_shape))
-            grids = [layer.grid for layer in layers if layer.grid is not None]
-            with model.untouched(), torch.inference_mode(False):
-                known = structure, _explore(model, tuple(input_shape), grids)
-        if isinstance(known[1], TokenAttention):  # a head of zeros, say, may yet be trained
-            model.facts[key] = known
-    if isinstance(known[1], str):
+    found = _found(model, tuple(input_shape))
+    if isinstance(found, str):
         raise DoesNotFit(
             f"Asked for the attention between the tokens of {model.name}",
-            f"There is none to read: {known[1]}",
+            f"There is none to read: {found}",
             "Choose a method that needs no attention (grad_cam, rise)",
         )
-    return known[1]
+    return found
+
+
+def why_none(model: Model, input_shape: Size) -> str:
+    """Return why a network has no attention to read on `(c, *size)` inputs, or "" when it has."""
+    found = _found(model, tuple(input_shape))
+    return found if isinstance(found, str) else ""
+
+
+def _found(model: Model, input_shape: Size) -> TokenAttention | str:
+    if not model.differentiable:
+        return "it only runs forward"
+    structure = tuple((name, id(module)) for name, module in model.module.named_modules())
+    known: tuple[Any, TokenAttention | str] | None = model.facts.get(("attention", input_shape))
+    if known is not None and known[0] == structure:
+        return known[1]
+    grids = [layer.grid for layer in survey(model, input_shape) if layer.grid is not None]
+    with model.untouched(), torch.inference_mode(False):
+        found = _explore(model, input_shape, grids)
+    if found != _UNUSED:  # a head of zeros, say, may yet be trained
+        model.facts["attention", input_shape] = structure, found
+    return found
 
 
 @dataclass
@@ -203,7 +213,7 @@ def _explore(model: Model, input_shape: Size, grids: Sequence[Grid]) -> TokenAtt
         )
     used = {i: slope for i, slope in enumerate(slopes) if slope is not None and bool(slope.any())}
     if not used:
-        return "the answer does not depend on it"
+        return _UNUSED
     square = {i for i in used if used[i].shape[-1] == used[i].shape[-2]}
     if not square:
         return "its tokens attend to others than themselves (pooled tokens)"

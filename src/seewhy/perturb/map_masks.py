@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from seewhy.perturb.counters import normal
-from seewhy.perturb.edits import Edits, Jobs, compose, fill_of
+from seewhy.perturb.edits import Edits, Fill, Jobs, compose
 from seewhy.resize import resize
 
 
@@ -20,10 +20,10 @@ class MapMasks(Edits):
     maps
         `(n, k, *cells)` in [0, 1]: 1 keeps the pixel.
     fill
-        What hidden pixels become, a picture a sample or one for all; None means 0.
+        What hidden pixels become (see `edits.compose`).
     """
 
-    def __init__(self, maps: Tensor, fill: Tensor | None) -> None:
+    def __init__(self, maps: Tensor, fill: Fill) -> None:
         self.maps, self.fill = maps, fill
 
     @property
@@ -34,7 +34,7 @@ class MapMasks(Edits):
     def apply(self, x: Tensor, jobs: Jobs) -> Tensor:
         """See `Edits.apply`."""
         masks = resize(self.maps[jobs.rows, jobs.which], x.shape[2:]).to(x)
-        return compose(x[jobs.rows], masks[:, None], fill_of(self.fill, jobs.rows))
+        return compose(x[jobs.rows], masks[:, None], self.fill, jobs.rows)
 
 
 class NoisyMasks(Edits):

@@ -23,6 +23,8 @@ Departures
     reads several tokens (mean pooling, two class tokens) their rows are averaged; which ones it reads is
     measured. Behind attention pooling that average ignores the weights of the pooling. The values of the
     cells and of the prefix tokens sum to 1; the prefix tokens are left out of the map and nothing is scaled.
+    In large transformers without register tokens a few patches of plain background draw attention from
+    everywhere, and rollout shows them brightest (so it does for `dinov2-s-saliency` here).
 """
 
 from __future__ import annotations

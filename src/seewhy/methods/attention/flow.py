@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seewhy.errors import BadInput, DoesNotFit
-from seewhy.models.attention import TokenAttention, reading, token_attention
+from seewhy.errors import BadInput
+from seewhy.models.attention import TokenAttention, reading, why_none
 from seewhy.models.model import Model
 from seewhy.question import Question
 from seewhy.types import Cells, Json
@@ -36,11 +36,8 @@ def reason(model: Model) -> str:
     size = model.input_size()
     if size is None or model.preprocess is None:
         return ""
-    try:
-        token_attention(model, (len(model.preprocess.mean), *size))
-    except DoesNotFit as refusal:
-        return str(refusal)
-    return ""
+    why = why_none(model, (len(model.preprocess.mean), *size))
+    return f"it needs attention between all tokens, and there is none to read: {why}" if why else ""
 
 
 def mixings(

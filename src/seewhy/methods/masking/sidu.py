@@ -14,7 +14,8 @@ Needs
     a layer with a grid; no gradients are taken.
 Cost
     one forward pass for every channel with a mask of its own, one for the layer and one for the prediction.
-    Channels with the same mask are scored once, which changes nothing.
+    Channels with the same mask are scored once, which changes nothing. In a batch every sample takes as many
+    passes as the one with the most masks.
 Papers
     Muddamsetty, Jahromi, Moeslund: SIDU: Similarity Difference and Uniqueness Method for Explainable AI,
     2020, https://arxiv.org/abs/2006.03122;
@@ -136,7 +137,7 @@ class SIDU(Method):
             return torch.cat([score, _vector(model, answer.output)], 1)
 
         scorer = Scorer(question, "masks", read)
-        table = scorer.table(MapMasks(masks, operator(self.operator).fill(question))).double()
+        table = scorer.table(MapMasks(masks, operator(self.operator).behind(question))).double()
         scores, vectors = table[..., 0], table[..., 1:]
         if self.similarity == "target":
             change = scores - question.clean.double()[:, None]

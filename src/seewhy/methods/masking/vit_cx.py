@@ -15,13 +15,16 @@ Needs
     reads: the last block's first norm in a vision transformer, as in the paper.
 Cost
     2 K forward passes, one for the layer and one for the prediction; K is known when the layer has been read.
+    In a batch every sample takes as many passes as the one with the most masks.
 Paper
     Xie, Li, Cao, Zhang: ViT-CX: Causal Explanation of Vision Transformers, IJCAI 2023,
     https://arxiv.org/abs/2211.03064
 Departures
     the noise of a mask follows from the seed and the mask's number, the same for all samples. Channels that
     are constant over the input make no mask. Where no mask shows anything the map is 0. Nothing is scaled.
-    Any layer with a grid serves, also of a CNN. Scores are probabilities unless the target says otherwise.
+    Any layer with a grid serves, also of a CNN. Scores are probabilities unless the target says otherwise;
+    then the map is about the score of the input over K wherever it is flat, and what stands out is small
+    beside that. Scores that can be negative make maps that can.
 """
 
 from __future__ import annotations
@@ -82,8 +85,8 @@ class ViTCX(Method):
 
     @property
     def signed(self) -> bool:
-        """Negative where noise raises the score by more than what is left of it."""
-        return True
+        """Its level is that of the score: 0 is no border between for and against."""
+        return False
 
     def cost(self, size: Size) -> Cost:
         """See `Method.cost`; two passes a mask."""
