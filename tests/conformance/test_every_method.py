@@ -12,6 +12,8 @@ QUICK = {
     "rise": {"masks": 40},
     "integrated_gradients": {"steps": 8},
     "occlusion": {"window": 6, "stride": 4},
+    "extremal_perturbation": {"steps": 6, "areas": (0.2, 0.4)},
+    "meaningful_perturbation": {"steps": 6},
     "kernel_shap": {"segments": "grid:3", "samples": 60},
     "lime": {"segments": "grid:3", "samples": 30},
 }
