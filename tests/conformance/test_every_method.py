@@ -13,7 +13,8 @@ QUICK = {
     "integrated_gradients": {"steps": 8},
     "occlusion": {"window": 6, "stride": 4},
     "extremal_perturbation": {"steps": 6, "areas": (0.2, 0.4)},
-    "meaningful_perturbation": {"steps": 6},
+    "meaningful_perturbation": {"steps": 4},
+    "fido": {"steps": 4, "draws": 2},
     "kernel_shap": {"segments": "grid:3", "samples": 60},
     "lime": {"segments": "grid:3", "samples": 30},
 }
