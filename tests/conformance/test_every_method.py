@@ -13,9 +13,12 @@ from seewhy.errors import DoesNotFit
 from seewhy.methods import METHODS
 
 QUICK = {
+    "extremal_perturbation": {"steps": 6, "areas": (0.2, 0.4)},
+    "fido": {"steps": 4, "draws": 2},
     "integrated_gradients": {"steps": 8},
     "kernel_shap": {"segments": "grid:3", "samples": 60},
     "lime": {"segments": "grid:3", "samples": 30},
+    "meaningful_perturbation": {"steps": 4},
     "occlusion": {"window": 6, "stride": 4},
     "rise": {"masks": 40},
     "smooth_grad": {"samples": 4},

@@ -230,7 +230,7 @@ class Method(ABC):
 
     def parameters(self) -> Json:
         """Return the hyper-parameters as plain JSON."""
-        return asdict(self)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     @classmethod
     def make(cls, **parameters: Any) -> Method:
