@@ -20,7 +20,7 @@ CASES = ["cnn 2", "cnn 5", "vit blocks.1.norm1", "swin features.1", "clip 3"]
 def steps(net: nn.Module, x: Tensor, layer: str, family: str, q: float) -> Tensor:
     """The map before its ReLU."""
     A, g = activation_and_slope(net, x, layer, family)
-    channels = A.shape[1]
+    A, channels = A.relu(), A.shape[1]
     whole = score_with(net, x, layer, family, torch.ones(channels, dtype=torch.float64))
     maps = torch.zeros_like(A[:, 0])
     for i in range(len(x)):

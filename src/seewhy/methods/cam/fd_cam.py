@@ -6,10 +6,10 @@ score without it says how faithful the channel is; its gradient says how much it
 weight has both.
 
 Formula
-    C_kl = cosine of A_k and A_l over the cells; group G_k = {l : C_kl > the `quantile` of row k}; s_k =
-    f(only G_k on) + f - f(G_k off);  g_k = mean over cells of df/dA_k; b_k = exp(s'_k) g'_k - 0.5, with '
-    for scaling over the channels to 0 .. 1; map = relu(sum over k of b_k A_k) on the layer's grid, resized
-    bilinearly.
+    With A_k the positive part of channel k: C_kl = cosine of A_k and A_l over the cells; group G_k = {l :
+    C_kl > the `quantile` of row k}; s_k = f(only G_k on) + f - f(G_k off);  g_k = mean over cells of
+    df/dA_k; b_k = exp(s'_k) g'_k - 0.5, with ' for scaling over the channels to 0 .. 1; map = relu(sum over
+    k of b_k A_k) on the layer's grid, resized bilinearly.
 Needs
     gradients, and a layer with a grid.
 Cost
@@ -22,7 +22,8 @@ Paper
     Li, Li, Ma, Wu: FD-CAM: Improving Faithfulness and Discriminability of Visual Explanation for CNNs,
     2022, https://arxiv.org/abs/2206.08792.
 Departures
-    channels that are 0 everywhere take no part: they have no direction, and the scales are those of the
+    the positive part is taken since the paper means layers behind a ReLU; whole channels are switched.
+    Channels that are positive nowhere take no part: they have no direction, and the scales are those of the
     others. Where all s_k or all g_k are equal, their scaled value is 1. The quantile of 0.95 is that of the
     authors' demonstration. Any layer will do, where their program asks for one kind of head. Class,
     register and distillation tokens stay. The map is not scaled. `relu=False` keeps evidence against the
@@ -113,8 +114,9 @@ class FDCAM(Method):
         asked = layer_question(tap, f"{self.title}: activation")
         activation = tap.grid.read(asked.x).float()
         channels = activation.shape[1]
-        live = activation.flatten(2).any(2)
-        groups = torch.stack([alike(a.flatten(1), self.quantile) for a in activation])  # (n, k, k)
+        positive = activation.relu()
+        live = positive.flatten(2).any(2)
+        groups = torch.stack([alike(a.flatten(1), self.quantile) for a in positive])  # (n, k, k)
         gates = torch.cat([groups, ~groups], 1)
         shares = (activation * slope).flatten(2).sum(2)  # what each channel adds to a linear score
         scores, linear = linear_scores(asked, tap, shares, gates)
@@ -125,7 +127,7 @@ class FDCAM(Method):
         faithful = scaled(alone + question.clean[:, None] - without, live)
         telling = scaled(slope.flatten(2).mean(2), live)
         weights = torch.where(live, faithful.exp() * telling - 0.5, 0)
-        maps = weighted(weights, activation)
+        maps = weighted(weights, positive)
         notes = {**tap.notes, "channels": channels, "resumed_from": asked.anchor or None}
         yield Estimate(
             maps.relu() if self.relu else maps,
