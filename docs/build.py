@@ -27,6 +27,11 @@ ROOT = DOCS.parent
 NOTE = "<!-- Generated from the registry by `make docs-write`; edit the module's docstring instead. -->\n"
 
 
+def _passes(count: int) -> str:
+    """Return the count; a question mark where it depends on the model."""
+    return "?" if count < 0 else f"{count:,}"
+
+
 def methods_page() -> str:
     """Return docs/methods.md: a table to choose from, then every method's page."""
     lines = [
@@ -42,7 +47,7 @@ def methods_page() -> str:
         needs = ", ".join(sorted(cls.needs)) or "scores only"
         paper = f"[{cls.paper.authors.split(',')[0]} {cls.paper.year}]({cls.paper.url})"
         signed = "yes" if method.signed else "no"
-        link, passes = f"[`{cls.name}`](#{cls.name})", f"{cost.forward:,} / {cost.backward:,}"
+        link, passes = f"[`{cls.name}`](#{cls.name})", f"{_passes(cost.forward)} / {_passes(cost.backward)}"
         lines.append(f"| {link} | {needs} | {cls.native} | {signed} | {passes} | {paper} |")
     for cls in METHODS:
         lines += [f"\n## {cls.name}\n", as_markdown(cls.page()), parameters(cls)]

@@ -1,4 +1,4 @@
-"""Activations and gradients of a layer in float64 without SeeWhy, and maps as a peer shows them."""
+"""What a layer does, in float64 and without SeeWhy, and maps as a peer shows them."""
 
 from __future__ import annotations
 
@@ -41,3 +41,22 @@ def activation_and_slope(
         return t.detach()
 
     return placed(kept[0]), placed(g)
+
+
+def score_with(net: nn.Module, x: Tensor, layer: str, family: str, gate: Tensor) -> Tensor:
+    """Return the `(n,)` float64 scores with the layer's channels times `(k,)` gates, prefix tokens kept."""
+
+    def edit(_m: nn.Module, _a: object, out: Tensor) -> Tensor:
+        match family:
+            case "vit":
+                return torch.cat([out[:, :1], out[:, 1:] * gate], 1)
+            case "swin":
+                return out * gate
+        return out * gate.reshape(1, -1, *[1] * (out.ndim - 2))
+
+    hook = net.double().get_submodule(layer).register_forward_hook(edit)
+    with torch.no_grad():
+        scores = net(x.double())[:, CLASS]
+    hook.remove()
+    net.float()
+    return scores

@@ -9,10 +9,9 @@ import pytest
 import pytorch_grad_cam as peers
 import torch
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-from torch import Tensor, nn
 
 import networks
-from layer_reference import CLASS, activation_and_slope, as_peers_show
+from layer_reference import CLASS, activation_and_slope, as_peers_show, score_with
 from seewhy.errors import DoesNotFit
 from seewhy.methods import AblationCAM
 from seewhy.methods.cam import switching
@@ -25,25 +24,6 @@ CASES = [
     ("swin features.1", "features.1"),
     ("clip 5", "5"),
 ]
-
-
-def score_with(net: nn.Module, x: Tensor, layer: str, family: str, gate: Tensor) -> Tensor:
-    """Return the `(n,)` float64 scores with the layer's channels times `(k,)` gates, prefix tokens kept."""
-
-    def edit(_m: nn.Module, _a: object, out: Tensor) -> Tensor:
-        match family:
-            case "vit":
-                return torch.cat([out[:, :1], out[:, 1:] * gate], 1)
-            case "swin":
-                return out * gate
-        return out * gate.reshape(1, -1, *[1] * (out.ndim - 2))
-
-    hook = net.double().get_submodule(layer).register_forward_hook(edit)
-    with torch.no_grad():
-        scores = net(x.double())[:, CLASS]
-    hook.remove()
-    net.float()
-    return scores
 
 
 @pytest.mark.parametrize("resume", [True, False])

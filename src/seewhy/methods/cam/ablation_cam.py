@@ -10,7 +10,7 @@ Needs
     a layer with a grid.
 Cost
     one pass for each channel through the part of the network behind the layer (or behind the nearest layer
-    before it that everything passes through; the result says which, as `resumed_from`), and three whole
+    before it that everything passes through; the result says which, as `resumed_from`), and a few whole
     ones.
 Paper
     Desai, Ramaswamy: Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free

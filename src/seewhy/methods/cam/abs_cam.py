@@ -6,14 +6,14 @@ looks at the input through each weighted channel and weighs it once more by the 
 "final").
 
 Formula
-    w_k = mean over cells of |df/dA_k|.
+    w_k = mean over cells of |df/dA_k|; A_k stands for its positive part below.
 
     init: map = sum over k of w_k A_k.
 
     final: M_k = A_k, enlarged linearly, scaled to 0 .. 1; s_k = f(M_k x + (1 - M_k) fill); y_k = relu(s_k -
-    f(fill)) (`scores="increase"`) or |s_k| (`scores="absolute"`); map = relu(sum over k of y_k B_k), with
-    B_k = w_k A_k enlarged (`sums="weighted"`) or B_k = M_k (`sums="masks"`, where w_k plays no part since
-    scaling M_k takes it away).
+    f(fill)) (`scores="increase"`) or |s_k| (`scores="absolute"`); map = sum over k of y_k B_k, with B_k =
+    w_k A_k enlarged (`sums="weighted"`) or B_k = M_k (`sums="masks"`, where w_k plays no part since scaling
+    M_k takes it away).
 Needs
     gradients, and a layer with a grid.
 Cost
@@ -27,8 +27,9 @@ Departures
     no program of its authors, so that the second stage is a reading of it, and two sums and two scores are
     offered. Scores are logits in both stages. "absolute", the default, counts strong evidence against the
     class like evidence for it; "increase" does not, but is all zero where no channel alone raises the
-    score. The map is not scaled. Magnitudes do not say whether a channel speaks for or against the class:
-    on layers with negative values "init" is signed by the activation alone.
+    score. The map is not scaled. Magnitudes do not say whether a channel speaks for or against the class.
+    The positive part of the channels is ours: behind a ReLU it is all there is, and elsewhere negative
+    values would outweigh the map.
 """
 
 from __future__ import annotations
@@ -46,7 +47,6 @@ from seewhy.models.model import Model
 from seewhy.perturb.operators import operator
 from seewhy.perturb.scorer import Scorer
 from seewhy.question import Question
-from seewhy.resize import resize
 from seewhy.types import Size
 
 Stage = Literal["final", "init"]
@@ -114,8 +114,8 @@ class AbsCAM(Method):
 
     @property
     def signed(self) -> bool:
-        """True for the first stage, which has no ReLU."""
-        return self.stage == "init"
+        """See `Method.signed`."""
+        return False
 
     def cost(self, size: Size) -> Cost:
         """See `Method.cost`."""
@@ -142,10 +142,10 @@ class AbsCAM(Method):
         scores = edits.spread(table.abs(), 0)
         maps = weighted(scores, edits.scaled if self.sums == "masks" else channels)
         notes = {**tap.notes, "channels": edits.count, **scorer.notes()}
-        yield Estimate(maps.relu(), resize(maps, size).relu(), edits.count, edits.count, notes)
+        yield Estimate(maps, None, edits.count, edits.count, notes)
 
 
 def weighted_channels(activation: Tensor, slope: Tensor) -> Tensor:
-    """Return `(n, k, *cells)`: every channel times its mean absolute gradient."""
+    """Return `(n, k, *cells)`: the positive part of every channel times its mean absolute gradient."""
     weights = slope.abs().flatten(2).mean(2)
-    return activation * weights.reshape(*weights.shape, *[1] * (activation.ndim - 2))
+    return activation.relu() * weights.reshape(*weights.shape, *[1] * (activation.ndim - 2))

@@ -5,8 +5,8 @@ to. A channel weighs as much as the score of the input seen through it. No gradi
 can mislead; there are as many forward passes as channels.
 
 Formula
-    With A_k enlarged linearly, M_k = (A_k - min A_k) / (max A_k - min A_k) and s_k = f(M_k x + (1 - M_k)
-    fill):
+    With A_k the positive part of channel k, enlarged linearly, M_k = (A_k - min A_k) / (max A_k - min A_k)
+    and s_k = f(M_k x + (1 - M_k) fill):
 
     official: map = relu(sum over k of p_k A_k), with A_k enlarged before the sum, p_k = s_k the
     probability.
@@ -28,8 +28,10 @@ Paper
 Departures
     the default is "official", what the authors' own program does. A softmax over hundreds of probabilities
     gives all channels nearly the same weight (at most e times another's), so that "paper" mostly shows the
-    mean activation; with logits, few channels take all. Constant channels make no mask: they are left out.
-    No map is scaled. Hidden pixels become the mean colour unless `operator` says otherwise.
+    mean activation; with logits, few channels take all. The positive part is taken since the paper means
+    layers behind a ReLU; others would sum to a negative map, all lost in the ReLU. Constant channels make
+    no mask: they are left out. No map is scaled. Hidden pixels become the mean colour unless `operator`
+    says otherwise.
 """
 
 from __future__ import annotations
@@ -109,7 +111,7 @@ class ScoreCAM(Method):
     def estimate(self, question: Question) -> Iterator[Estimate]:
         """See `Method.estimate`."""
         tap, size = LayerMaps.of(question, self.layer), tuple(question.x.shape[2:])
-        activation = tap.activation(f"{self.title}: activation")
+        activation = tap.activation(f"{self.title}: activation").relu()
         fill = operator(self.operator).fill(question)
         edits = ChannelMasks(activation, size, fill, corners=self.variant == "library")
         scorer = Scorer(question, self.title)
