@@ -89,17 +89,29 @@ class Question:
         DoesNotFit
             When the score does not depend on the tensor in a differentiable way.
         """
-        found = None
+        return self.gradients(scores, [wrt])[0]
+
+    def gradients(self, scores: Scores, wrt: Sequence[Tensor]) -> list[Tensor]:
+        """Return the gradients of `scores.sum()` with respect to some tensors, in one backward pass.
+
+        Tensors behind the first that the score does not depend on get zeros.
+
+        Raises
+        ------
+        DoesNotFit
+            When the score does not depend on the first one in a differentiable way.
+        """
+        found: Sequence[Tensor | None] = [None]
         if scores.requires_grad:
-            (found,) = torch.autograd.grad(scores.sum(), wrt, allow_unused=True)
-        if found is None:
+            found = torch.autograd.grad(scores.sum(), list(wrt), allow_unused=True)
+        if found[0] is None:
             raise DoesNotFit(
                 f"Asked for gradients of {self.model.name}",
                 "The score does not depend on them in a differentiable way",
                 "Choose a method that needs no gradient (occlusion, rise), or another target",
             )
-        self.passes.backward += len(wrt)
-        return found
+        self.passes.backward += len(wrt[0])
+        return [torch.zeros_like(t) if g is None else g for t, g in zip(wrt, found, strict=True)]
 
     @property
     def rows(self) -> Rows:

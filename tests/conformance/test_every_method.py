@@ -12,6 +12,9 @@ from seewhy.errors import DoesNotFit
 from seewhy.methods import METHODS
 
 QUICK = {
+    "blur_ig": {"steps": 8},
+    "expected_gradients": {"samples": 8},
+    "guided_ig": {"steps": 8},
     "integrated_gradients": {"steps": 8},
     "occlusion": {"window": 6, "stride": 4},
     "rise": {"masks": 40},
