@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 import networks
 from seewhy.errors import BadInput
 from seewhy.execution import Execution
-from seewhy.methods import BlurIG, ExpectedGradients, IntegratedGradients
+from seewhy.methods import BlurIG, ExpectedGradients, GuidedIG, IntegratedGradients
 
 X = networks.batch((3, 16, 16), n=2)
 CLASS = 2
@@ -105,9 +106,64 @@ def test_blur_ig_is_complete(family) -> None:
     assert max(i["reliability"]["completeness_error"] for i in result.provenance["inputs"]) <= 0.01
 
 
+# -- guided --------------------------------------------------------------------------------------------------
+
+
+def guided(net: nn.Module, x: Tensor, steps: int, fraction: float, far: float) -> np.ndarray:
+    """Return the map from 0 to one `x`, value by value in float64."""
+    end = x.double().numpy().ravel()
+    at, total, whole = np.zeros_like(end), np.zeros_like(end), np.abs(end).sum()
+    for t in range(1, steps + 1):
+        g = slope(net, torch.from_numpy(at.reshape(x.shape))).numpy().ravel()
+        low, high = max(t / steps - far, 0), min(t / steps + far, 1)
+        old = at.copy()
+        part = at / end  # how far each value has come
+        part = np.maximum(part, low)
+        steep = np.where(part >= high - 1e-12, np.inf, np.abs(g))
+        while True:
+            to_go = (np.abs(end) * (1 - part)).sum() - whole * (1 - t / steps)
+            if to_go < 1e-9 * whole or np.isinf(steep).all():
+                break
+            limit = np.quantile(steep, fraction, method="lower")
+            movers = np.flatnonzero((steep <= limit) & np.isfinite(steep))
+            room = (np.abs(end[movers]) * (high - part[movers])).sum()
+            share = min(1.0, to_go / room)
+            part[movers] += share * (high - part[movers])
+            if share < 1:
+                break
+            steep[movers] = np.inf
+        at = part * end
+        total += g * (at - old)
+    return total.reshape(x.shape).sum(0)
+
+
+@pytest.mark.parametrize("far", [0.05, 0.3, 1.0])
+def test_guided_ig_is_the_path_value_by_value(far) -> None:
+    net = curved()
+    ours = GuidedIG(steps=12, max_dist=far)(net, X, CLASS).values
+    for i, x in enumerate(X):
+        expected = torch.from_numpy(guided(net, x, 12, 0.25, far)).float()
+        torch.testing.assert_close(ours[i], expected, atol=2e-5, rtol=1e-3)
+
+
+def test_guided_ig_on_the_straight_line_is_integrated_gradients() -> None:
+    net = networks.cnn()
+    straight = GuidedIG(steps=20, max_dist=0.0)(net, X, CLASS).values
+    left = IntegratedGradients(steps=20, rule="left")(net, X, CLASS).values
+    torch.testing.assert_close(straight, left, atol=1e-6, rtol=1e-4)
+
+
+def test_guided_ig_is_complete() -> None:
+    result = GuidedIG(steps=400, max_dist=0.2)(curved(), X, CLASS)
+    assert max(i["reliability"]["completeness_error"] for i in result.provenance["inputs"]) <= 0.02
+
+
 @pytest.mark.parametrize(
     "make",
     [
+        lambda: GuidedIG(steps=0),
+        lambda: GuidedIG(fraction=0.0),
+        lambda: GuidedIG(max_dist=2.0),
         lambda: BlurIG(steps=0),
         lambda: BlurIG(max_sigma=0.0),
         lambda: ExpectedGradients(samples=0),
