@@ -16,7 +16,8 @@ Paper
 Departures
     steps between blurred inputs take the place of derivatives with respect to the deviation, with gradients
     averaged over both ends of a step: for a linear model the map is exact. The Gaussian is not cut off;
-    beyond the edges there is 0, the mean colour. Clips are blurred frame by frame.
+    beyond the edges there is 0, the mean colour. Blurred images therefore fade towards
+    the edges, and dark or bright corners get a share of the map. Clips are blurred frame by frame.
 """
 
 from __future__ import annotations
