@@ -102,6 +102,18 @@ def swin(classes: int = 5) -> nn.Module:
     return SwinTransformer([2, 2], 16, [2, 2], [2, 2], [4, 4], num_classes=classes).eval()
 
 
+class Recorded(nn.Module):
+    """Keeps every input it is shown."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net, self.shown = net, []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.shown.append(x.detach().clone())
+        return self.net(x)
+
+
 FAMILIES = {
     "cnn": (cnn, (3, 16, 16)),
     "vit": (vit, (3, 16, 16)),

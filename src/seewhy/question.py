@@ -92,24 +92,26 @@ class Question:
         return self.gradients(scores, [wrt])[0]
 
     def gradients(self, scores: Scores, wrt: Sequence[Tensor]) -> list[Tensor]:
-        """Return the gradients with respect to several tensors, in one backward pass a sample.
+        """Return the gradients of `scores.sum()` with respect to some tensors, in one backward pass.
+
+        Tensors behind the first that the score does not depend on get zeros.
 
         Raises
         ------
         DoesNotFit
-            When the score does not depend on one of them in a differentiable way.
+            When the score does not depend on the first one in a differentiable way.
         """
         found: Sequence[Tensor | None] = [None]
         if scores.requires_grad:
             found = torch.autograd.grad(scores.sum(), list(wrt), allow_unused=True)
-        if any(g is None for g in found):
+        if found[0] is None:
             raise DoesNotFit(
                 f"Asked for gradients of {self.model.name}",
                 "The score does not depend on them in a differentiable way",
                 "Choose a method that needs no gradient (occlusion, rise), or another target",
             )
         self.passes.backward += len(scores)
-        return [g for g in found if g is not None]
+        return [torch.zeros_like(t) if g is None else g for t, g in zip(wrt, found, strict=True)]
 
     @property
     def rows(self) -> Rows:

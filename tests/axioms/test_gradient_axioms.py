@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import networks
-from seewhy.methods import GradCAM, Gradient, InputXGradient, IntegratedGradients, SmoothGrad
+from seewhy.methods import (
+    BlurIG,
+    ExpectedGradients,
+    GradCAM,
+    Gradient,
+    InputXGradient,
+    IntegratedGradients,
+    SmoothGrad,
+)
 from seewhy.methods.gradient import integrated_gradients as ig
 from seewhy.question import Question
 
@@ -70,6 +78,8 @@ LINEAR = {
     "input x gradient": InputXGradient(),
     "smooth grad": SmoothGrad(samples=3, channels="sum"),
     "integrated gradients": IntegratedGradients(steps=8),
+    "expected gradients": ExpectedGradients(samples=4),
+    "blur ig": BlurIG(steps=4, max_sigma=3.0),
     "grad_cam": GradCAM(layer="0", relu=False),
 }
 

@@ -13,8 +13,11 @@ from seewhy.errors import DoesNotFit
 from seewhy.methods import METHODS
 
 QUICK = {
+    "blur_ig": {"steps": 8},
+    "expected_gradients": {"samples": 8},
     "extremal_perturbation": {"steps": 6, "areas": (0.2, 0.4)},
     "fido": {"steps": 4, "draws": 2},
+    "guided_ig": {"steps": 8},
     "integrated_gradients": {"steps": 8},
     "kernel_shap": {"segments": "grid:3", "samples": 60},
     "lime": {"segments": "grid:3", "samples": 30},

@@ -15,18 +15,6 @@ X = networks.batch((3, 16, 16), n=2)
 CLASS = 2
 
 
-class Recorded(nn.Module):
-    """Keeps every input it is shown."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net, self.shown = net, []
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.shown.append(x.detach().clone())
-        return self.net(x)
-
-
 def statistics(net: nn.Module, points: list[Tensor]) -> dict[str, Tensor]:
     """Return mean, mean square and variance of the gradients at the points, one by one, in float64."""
     net = net.double()
@@ -50,7 +38,7 @@ def test_statistics_of_the_points_that_were_shown(batch_size) -> None:
         (VarGrad(samples=n), "variance", lambda g: g.sum(0)),
         (VarGrad(samples=n, channels="max_abs"), "variance", lambda g: g.amax(0)),
     ):
-        recorded = Recorded(net).eval()
+        recorded = networks.Recorded(net).eval()
         ours = method(recorded, X, CLASS, Execution(batch_size=batch_size)).values
         shown = torch.cat(recorded.shown)[len(X) :]  # the first pass is the prediction
         assert len(shown) == n * len(X)
@@ -60,7 +48,7 @@ def test_statistics_of_the_points_that_were_shown(batch_size) -> None:
 
 
 def test_noise_has_the_deviation_asked_for() -> None:
-    recorded = Recorded(networks.cnn()).eval()
+    recorded = networks.Recorded(networks.cnn()).eval()
     SmoothGrad(samples=40, noise=0.2)(recorded, X, CLASS)
     shown = torch.cat(recorded.shown)[len(X) :]
     for i, x in enumerate(X):

@@ -33,10 +33,11 @@ from torch import Tensor
 
 from seewhy.batching import add_at
 from seewhy.methods.base import METHODS, Cost, Estimate, Method, Need, Paper, channel_sum, require
+from seewhy.methods.gradient.completeness import completeness, start_scores
 from seewhy.methods.gradient.slopes import slopes
 from seewhy.perturb.operators import operator
 from seewhy.question import Question
-from seewhy.types import Batch, Rows, Scores, Size
+from seewhy.types import Batch, Rows, Size
 
 Nodes: TypeAlias = npt.NDArray[np.float64]
 Rule = Literal["gauss_legendre", "midpoint", "trapezoid", "left", "right"]
@@ -98,15 +99,11 @@ class IntegratedGradients(Method):
 
     def estimate(self, question: Question) -> Iterator[Estimate]:
         """See `Method.estimate`."""
-        x, n = question.x, len(question.x)
+        x = question.x
         filled = operator(self.baseline).fill(question)
         start_at = torch.zeros_like(x) if filled is None else filled.expand_as(x)
 
-        def score(start: int, stop: int) -> Scores:
-            return question.scores(start_at[start:stop], question.rows[start:stop])
-
-        with torch.no_grad():
-            start_score = torch.cat(list(question.in_batches(n, score, f"{self.title}: baseline")))
+        start_score = start_scores(question, start_at, self.title)
         nodes, weights = (torch.from_numpy(v).to(x) for v in RULES[self.rule](self.steps))
         shape = (-1, *[1] * (x.ndim - 1))
         integral = torch.zeros_like(x, dtype=torch.float32)
@@ -117,16 +114,7 @@ class IntegratedGradients(Method):
         for s in slopes(question, self.steps, points, self.title):
             add_at(integral, s.rows, s.values * weights[s.which].float().reshape(shape))
         maps = channel_sum(integral * (x - start_at).float())
-        rise = question.clean - start_score
-        gap = (maps.flatten(1).sum(1) - rise).abs()
-        error = gap / rise.abs().clamp_min(1e-12)
-        yield Estimate(
-            maps,
-            reliability=tuple(
-                {"baseline_score": score, "completeness_error": e}
-                for score, e in zip(start_score.tolist(), error.tolist(), strict=True)
-            ),
-        )
+        yield Estimate(maps, reliability=completeness(question, maps, start_score))
 
 
 def _gauss_legendre(n: int) -> tuple[Nodes, Nodes]:

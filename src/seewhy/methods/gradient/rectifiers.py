@@ -15,34 +15,13 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from seewhy.errors import DoesNotFit
+from seewhy.methods.gradient.activations import OTHERS, RELU, RELU6, RELU_IN_PLACE
 from seewhy.methods.gradient.slopes import input_slopes
 from seewhy.question import Question
 from seewhy.types import Batch
 
 Rule: TypeAlias = Literal["guided", "deconvnet"]
 
-_RELU: set[Any] = {functional.relu, torch.relu, Tensor.relu}
-_RELU_IN_PLACE: set[Any] = {functional.relu_, torch.relu_, Tensor.relu_}
-_RELU6: set[Any] = {functional.relu6, functional.hardtanh, functional.hardtanh_}
-_UNRULED: dict[Any, str] = {
-    f: name
-    for name, functions in {
-        "GELU": (functional.gelu,),
-        "SiLU": (functional.silu,),
-        "Mish": (functional.mish,),
-        "ELU": (functional.elu, functional.elu_),
-        "SELU": (functional.selu, functional.selu_, torch.selu, torch.selu_),
-        "CELU": (functional.celu, functional.celu_, torch.celu, torch.celu_),
-        "LeakyReLU": (functional.leaky_relu, functional.leaky_relu_),
-        "RReLU": (functional.rrelu, functional.rrelu_, torch.rrelu, torch.rrelu_),
-        "PReLU": (functional.prelu, torch.prelu, Tensor.prelu),
-        "Softplus": (functional.softplus,),
-        "Hardswish": (functional.hardswish,),
-        "GLU": (functional.glu,),
-    }.items()
-    for f in functions
-}
-"""Activations that stand where a ReLU might stand and for which the papers give no rule."""
 _UNRULED_MODULES = (nn.GELU, nn.SiLU, nn.Mish, nn.ELU, nn.SELU, nn.CELU, nn.LeakyReLU, nn.RReLU, nn.PReLU,
                     nn.Softplus, nn.Hardswish, nn.GLU)  # fmt: skip
 
@@ -91,19 +70,19 @@ class Rectifiers(TorchFunctionMode):
     ) -> Any:
         """Let everything but ReLUs pass."""
         kwargs = kwargs or {}
-        if func in _RELU or func in _RELU_IN_PLACE or func in _RELU6:
+        if func in RELU or func in RELU_IN_PLACE or func in RELU6:
             return self._relu(func, *args, **kwargs)
-        if func in _UNRULED:
-            self.unruled.add(_UNRULED[func])
+        if func in OTHERS:
+            self.unruled.add(OTHERS[func])
         return func(*args, **kwargs)
 
     def _relu(self, func: Any, *args: Any, **kwargs: Any) -> Any:
-        top, in_place = float("inf"), func in _RELU_IN_PLACE or func is functional.hardtanh_
-        if func in _RELU:
+        top, in_place = float("inf"), func in RELU_IN_PLACE or func is functional.hardtanh_
+        if func in RELU:
             in_place = _argument("inplace", 1, args, kwargs, False)
         elif func is functional.relu6:
             top, in_place = 6.0, _argument("inplace", 1, args, kwargs, False)
-        elif func in _RELU6:
+        elif func in RELU6:
             low, top = _argument("min_val", 1, args, kwargs, -1.0), _argument("max_val", 2, args, kwargs, 1.0)
             in_place = in_place or _argument("inplace", 3, args, kwargs, False)
             if low != 0:
