@@ -175,11 +175,13 @@ def test_unknown_device(explain: Callable[..., Any], photo: Path) -> None:
 
 @pytest.mark.parametrize("parameter", [("--samples", "-1"), ("--channels", "loudest"), ("--samples", "many")])
 def test_parameter_out_of_range(explain: Callable[..., Any], photo: Path, parameter: tuple[str, str]) -> None:
-    refused(explain(photo, "--method", "gradient", *parameter), parameter[1])
+    refused(explain(photo, "--method", "smooth_grad", *parameter), parameter[1])
 
 
 def test_unknown_flag_is_refused_with_the_nearest(explain: Callable[..., Any], photo: Path) -> None:
-    refused(explain(photo, "--method", "gradient", "--sampels", "3"), "--sampels", "Did you mean --samples?")
+    refused(
+        explain(photo, "--method", "smooth_grad", "--sampels", "3"), "--sampels", "Did you mean --samples?"
+    )
 
 
 def test_flag_of_another_method_says_whose_it_is(explain: Callable[..., Any], photo: Path) -> None:

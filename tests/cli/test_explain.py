@@ -56,17 +56,17 @@ def check_contract(answer: dict[str, Any]) -> None:
 
 def test_json_is_the_contract(explain: Callable[..., Any], photo: Path, tmp_path: Path) -> None:
     answer = explain(
-        photo, "--method", "gradient", "--samples", "3", "--seed", "5", "--out", tmp_path / "out"
+        photo, "--method", "smooth_grad", "--samples", "3", "--seed", "5", "--out", tmp_path / "out"
     )
     check_contract(answer)
-    assert answer["method"] == "gradient"
+    assert answer["method"] == "smooth_grad"
     assert answer["parameters"]["samples"] == 3
     assert len(answer["inputs"][0]["predictions"]) == 5
     assert answer["inputs"][0]["target"]["label"] == answer["inputs"][0]["predictions"][0]["label"]
     opened = Attribution.open(answer["inputs"][0]["map"])
     assert opened.provenance["execution"]["seed"] == 5
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "cat.gradient.json", "cat.gradient.png", "cat.gradient.safetensors",
+        "cat.smooth_grad.json", "cat.smooth_grad.png", "cat.smooth_grad.safetensors",
     ]  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def test_same_call_twice_same_bits_other_seed_other_bits(
 ) -> None:
     def tensors(folder: str, seed: int) -> bytes:
         answer = explain(
-            photo, "--method", "gradient", "--samples", "4", "--seed", seed, "--out", tmp_path / folder
+            photo, "--method", "smooth_grad", "--samples", "4", "--seed", seed, "--out", tmp_path / folder
         )
         return Path(answer["inputs"][0]["map"]).read_bytes()
 

@@ -65,3 +65,13 @@ def test_heat_table_paints_each_number():
     assert {tuple(ends[255].tolist()), tuple(ends[1].tolist()), tuple(ends[128].tolist())} <= colours
     with pytest.raises(BadInput, match="square"):
         heat_table(["a"], np.eye(2))
+
+
+def test_a_wide_table_goes_on_below() -> None:
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    panels = [Panel(np.full((32, 32), i / 7.0), signed=False) for i in range(7)]
+    row, names = [Row("photo", pixels, panels)], [f"m{i}" for i in range(7)]
+    wide, wrapped = contact_sheet(row, names), contact_sheet(row, names, wrap=3)
+    assert wrapped.width < wide.width
+    assert wrapped.height > 2 * wide.height
+    assert contact_sheet(row, names, wrap=7).size == wide.size

@@ -112,7 +112,7 @@ def compare(
 
 
 def sheet(photos: Mapping[str, Mapping[str, Attribution]], model: str) -> Image:
-    """Draw photos (rows) and methods (columns), every column on one scale."""
+    """Draw photos (rows) and methods (columns, six in a line), each map on its own scale."""
     from seewhy.captions import unit
     from seewhy.methods import METHODS
     from seewhy.show import Panel, Row, contact_sheet
@@ -129,7 +129,7 @@ def sheet(photos: Mapping[str, Mapping[str, Attribution]], model: str) -> Image:
             for c in columns
         ]
         rows.append(Row(f"{title}: {aim}", first.photo(), panels))
-    return contact_sheet(rows, [METHODS[c].title for c in columns], title=model)
+    return contact_sheet(rows, [METHODS[c].title for c in columns], wrap=6, title=model)
 
 
 def spearman(maps: Sequence[Attribution]) -> list[list[float]]:

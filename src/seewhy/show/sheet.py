@@ -69,6 +69,7 @@ def contact_sheet(
     share: str = "panel",
     look: Look | None = None,
     cell: int = 224,
+    wrap: int = 0,
     title: str = "",
     caption: str = "",
 ) -> Image.Image:
@@ -86,6 +87,8 @@ def contact_sheet(
         How to draw.
     cell
         Pixels of a picture's longer side, at least 96; photos are resized to it.
+    wrap
+        Columns of maps before the table goes on below; 0 for one table however wide.
     title, caption
         Above and below.
 
@@ -112,22 +115,35 @@ def contact_sheet(
         )
     look, cell = look or Look(), max(96, cell)
     scales = _scales(rows, share)
-    across = [_headed("input", cell), *(_headed(name, cell) for name in columns)]
-    lines: list[Image.Image] = [beside(across, 14)]
-    for r, row in enumerate(rows):
-        own = stack(
-            [_fit(photo_alone(row.pixels, Look(upscale=1)), cell), paragraph(row.title, 13, cell, INK, 3)], 5
-        )
-        maps = (
-            _cell(row.pixels, p, scale, look, cell) for p, scale in zip(row.panels, scales[r], strict=True)
-        )
-        lines.append(beside([own, *maps], 14))
-    whole = stack(lines, 14)
+    step = wrap or max(1, len(columns))
+    parts = [slice(i, i + step) for i in range(0, max(1, len(columns)), step)]
+    whole = stack([_table(rows, columns, scales, part, look, cell) for part in parts], 22)
     head = [paragraph(title, 20, whole.width, INK, 2)] if title else []
     foot = paragraph(
         " ".join(t for t in (SHARING[share] if columns else "", caption) if t), 13, whole.width, MUTED
     )
     return framed(stack([*head, whole, foot], 14), 18)
+
+
+def _table(
+    rows: Sequence[Row],
+    columns: Sequence[str],
+    scales: Sequence[Sequence[Scale | None]],
+    part: slice,
+    look: Look,
+    cell: int,
+) -> Image.Image:
+    """Draw the columns of one part, the photos beside them."""
+    lines = [beside([_headed("input", cell), *(_headed(name, cell) for name in columns[part])], 14)]
+    for row, own_scales in zip(rows, scales, strict=True):
+        photo = _fit(photo_alone(row.pixels, Look(upscale=1)), cell)
+        own = stack([photo, paragraph(row.title, 13, cell, INK, 3)], 5)
+        maps = (
+            _cell(row.pixels, panel, scale, look, cell)
+            for panel, scale in zip(row.panels[part], own_scales[part], strict=True)
+        )
+        lines.append(beside([own, *maps], 14))
+    return stack(lines, 14)
 
 
 def _scales(rows: Sequence[Row], share: str) -> list[list[Scale | None]]:
