@@ -13,7 +13,6 @@ from torch import nn
 
 import networks
 from seewhy.methods import GradCAM, HiResCAM, XGradCAM
-from seewhy.methods.cam import hires_cam, xgrad_cam
 
 seeds = st.integers(0, 10_000)
 classes = st.integers(0, 4)
@@ -48,7 +47,9 @@ def test_maps_add_up_to_the_score(method, seed: int, target: int) -> None:
 
 def test_conservation_catches_a_plain_mean_and_a_rectified_slope() -> None:
     caught(lambda: conservation(GradCAM, 3, 1))
-    with mock.patch.object(hires_cam, "cam", lambda a, g: (g.relu() * a).sum(1)):
+    with mock.patch.object(HiResCAM, "combine", lambda _self, a, g: (g.relu() * a).sum(1)):
         caught(lambda: conservation(HiResCAM, 3, 1))
-    with mock.patch.object(xgrad_cam, "cam", lambda a, g: (g.mean((2, 3), keepdim=True) * a).sum(1)):
+    with mock.patch.object(
+        XGradCAM, "combine", lambda _self, a, g: (g.mean((2, 3), keepdim=True) * a).sum(1)
+    ):
         caught(lambda: conservation(XGradCAM, 3, 1))

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from seewhy.models.model import Model
     from seewhy.types import Json
 
+LEGIBLE = 8
+"""Methods whose agreement still fits a terminal; more are left to the picture."""
+
 
 def compare(
     image: Path,
@@ -104,10 +107,11 @@ def compare(
         note(f"{entry['name']} is left out: {entry['reason']}")
     top = "".join(f"; {p['label']} {percent(p['probability'])}" for p in first["predictions"][:3])
     print_scores(table, f"{first['path']}{top}. Target: {first['target']['label']}")
-    print_table(
-        ("rank correlation", *maps),
-        [(name, *(f"{v:.2f}" for v in row)) for name, row in zip(maps, matrix, strict=True)],
-    )
+    if len(maps) <= LEGIBLE:
+        print_table(
+            ("rank correlation", *maps),
+            [(name, *(f"{v:.2f}" for v in row)) for name, row in zip(maps, matrix, strict=True)],
+        )
     print("\n".join(map(str, pictures)))
 
 

@@ -21,22 +21,20 @@ Departures
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
-from seewhy.methods.base import METHODS, Cost, Estimate, Method, Native, Need, Paper
-from seewhy.methods.cam.layer_maps import LayerMaps, chosen_layer, weighted
-from seewhy.models.model import Model
-from seewhy.question import Question
-from seewhy.types import Maps, Size
+from seewhy.methods.base import METHODS, Paper
+from seewhy.methods.cam.gradient_cam import GradientCAM
+from seewhy.methods.cam.layer_maps import weighted
+from seewhy.types import Maps
 
 
 @METHODS.register
 @dataclass(frozen=True)
-class GradCAM(Method):
+class GradCAM(GradientCAM):
     """Channels of a layer weighted by their mean gradient.
 
     Parameters
@@ -49,8 +47,6 @@ class GradCAM(Method):
 
     name: ClassVar[str] = "grad_cam"
     title: ClassVar[str] = "Grad-CAM"
-    needs: ClassVar[frozenset[Need]] = frozenset({"gradient", "layer"})
-    native: ClassVar[Native] = "layer grid"
     paper: ClassVar[Paper] = Paper(
         "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization",
         "Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra",
@@ -58,29 +54,7 @@ class GradCAM(Method):
         "https://arxiv.org/abs/1610.02391",
     )
 
-    layer: str | None = None
-    relu: bool = True
-
-    @property
-    def signed(self) -> bool:
-        """True without the final ReLU."""
-        return not self.relu
-
-    def cost(self, size: Size) -> Cost:
-        """See `Method.cost`."""
-        return Cost(1, 1)
-
-    def layers(self, model: Model, input_shape: Size) -> tuple[str, ...]:
-        """See `Method.layers`."""
-        return chosen_layer(self.layer, model, input_shape)
-
-    def estimate(self, question: Question) -> Iterator[Estimate]:
-        """See `Method.estimate`."""
-        tap = LayerMaps.of(question, self.layer)
-        maps = tap.maps(cam, self.title)
-        yield Estimate(maps.relu() if self.relu else maps, notes=tap.notes)
-
-
-def cam(activation: Tensor, slope: Tensor) -> Maps:
-    """Return Grad-CAM's map before its ReLU."""
-    return weighted(slope.flatten(2).mean(2), activation)
+    @staticmethod
+    def combine(activation: Tensor, slope: Tensor) -> Maps:
+        """See `GradientCAM.combine`."""
+        return weighted(slope.flatten(2).mean(2), activation)

@@ -24,22 +24,20 @@ Departures
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
-from seewhy.methods.base import METHODS, Cost, Estimate, Method, Native, Need, Paper
-from seewhy.methods.cam.layer_maps import LayerMaps, chosen_layer, weighted
-from seewhy.models.model import Model
-from seewhy.question import Question
-from seewhy.types import Maps, Size
+from seewhy.methods.base import METHODS, Paper
+from seewhy.methods.cam.gradient_cam import GradientCAM
+from seewhy.methods.cam.layer_maps import weighted
+from seewhy.types import Maps
 
 
 @METHODS.register
 @dataclass(frozen=True)
-class GradCAMPlusPlus(Method):
+class GradCAMPlusPlus(GradientCAM):
     """Channels of a layer weighted by their positive gradients, small regions as much as large ones.
 
     Parameters
@@ -52,8 +50,6 @@ class GradCAMPlusPlus(Method):
 
     name: ClassVar[str] = "grad_cam_pp"
     title: ClassVar[str] = "Grad-CAM++"
-    needs: ClassVar[frozenset[Need]] = frozenset({"gradient", "layer"})
-    native: ClassVar[Native] = "layer grid"
     paper: ClassVar[Paper] = Paper(
         "Grad-CAM++: Generalized Gradient-based Visual Explanations for Deep Convolutional Networks",
         "Chattopadhyay, Sarkar, Howlader, Balasubramanian",
@@ -61,32 +57,10 @@ class GradCAMPlusPlus(Method):
         "https://arxiv.org/abs/1710.11063",
     )
 
-    layer: str | None = None
-    relu: bool = True
-
-    @property
-    def signed(self) -> bool:
-        """True without the final ReLU."""
-        return not self.relu
-
-    def cost(self, size: Size) -> Cost:
-        """See `Method.cost`."""
-        return Cost(1, 1)
-
-    def layers(self, model: Model, input_shape: Size) -> tuple[str, ...]:
-        """See `Method.layers`."""
-        return chosen_layer(self.layer, model, input_shape)
-
-    def estimate(self, question: Question) -> Iterator[Estimate]:
-        """See `Method.estimate`."""
-        tap = LayerMaps.of(question, self.layer)
-        maps = tap.maps(cam, self.title)
-        yield Estimate(maps.relu() if self.relu else maps, notes=tap.notes)
-
-
-def cam(activation: Tensor, slope: Tensor) -> Maps:
-    """Return Grad-CAM++'s map before its ReLU."""
-    total = activation.relu().flatten(2).sum(2)
-    positive = slope.relu().flatten(2)
-    weights = (positive / (2 + positive * total[..., None])).sum(2)
-    return weighted(weights, activation)
+    @staticmethod
+    def combine(activation: Tensor, slope: Tensor) -> Maps:
+        """See `GradientCAM.combine`."""
+        total = activation.relu().flatten(2).sum(2)
+        positive = slope.relu().flatten(2)
+        weights = (positive / (2 + positive * total[..., None])).sum(2)
+        return weighted(weights, activation)

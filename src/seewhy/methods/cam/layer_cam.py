@@ -20,22 +20,19 @@ Departures
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
-from seewhy.methods.base import METHODS, Cost, Estimate, Method, Native, Need, Paper
-from seewhy.methods.cam.layer_maps import LayerMaps, chosen_layer
-from seewhy.models.model import Model
-from seewhy.question import Question
-from seewhy.types import Maps, Size
+from seewhy.methods.base import METHODS, Paper
+from seewhy.methods.cam.gradient_cam import GradientCAM
+from seewhy.types import Maps
 
 
 @METHODS.register
 @dataclass(frozen=True)
-class LayerCAM(Method):
+class LayerCAM(GradientCAM):
     """Positive gradient times activation of a layer, summed over channels.
 
     Parameters
@@ -48,8 +45,6 @@ class LayerCAM(Method):
 
     name: ClassVar[str] = "layer_cam"
     title: ClassVar[str] = "LayerCAM"
-    needs: ClassVar[frozenset[Need]] = frozenset({"gradient", "layer"})
-    native: ClassVar[Native] = "layer grid"
     paper: ClassVar[Paper] = Paper(
         "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization",
         "Jiang, Zhang, Hou, Cheng, Wei",
@@ -57,29 +52,7 @@ class LayerCAM(Method):
         "https://doi.org/10.1109/TIP.2021.3089943",
     )
 
-    layer: str | None = None
-    relu: bool = True
-
-    @property
-    def signed(self) -> bool:
-        """True without the final ReLU."""
-        return not self.relu
-
-    def cost(self, size: Size) -> Cost:
-        """See `Method.cost`."""
-        return Cost(1, 1)
-
-    def layers(self, model: Model, input_shape: Size) -> tuple[str, ...]:
-        """See `Method.layers`."""
-        return chosen_layer(self.layer, model, input_shape)
-
-    def estimate(self, question: Question) -> Iterator[Estimate]:
-        """See `Method.estimate`."""
-        tap = LayerMaps.of(question, self.layer)
-        maps = tap.maps(cam, self.title)
-        yield Estimate(maps.relu() if self.relu else maps, notes=tap.notes)
-
-
-def cam(activation: Tensor, slope: Tensor) -> Maps:
-    """Return LayerCAM's map before its ReLU."""
-    return (slope.relu() * activation).sum(1)
+    @staticmethod
+    def combine(activation: Tensor, slope: Tensor) -> Maps:
+        """See `GradientCAM.combine`."""
+        return (slope.relu() * activation).sum(1)

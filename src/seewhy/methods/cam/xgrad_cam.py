@@ -23,23 +23,21 @@ Departures
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from seewhy.methods.base import METHODS, Cost, Estimate, Method, Native, Need, Paper
-from seewhy.methods.cam.layer_maps import LayerMaps, chosen_layer, weighted
-from seewhy.models.model import Model
-from seewhy.question import Question
-from seewhy.types import Maps, Size
+from seewhy.methods.base import METHODS, Paper
+from seewhy.methods.cam.gradient_cam import GradientCAM
+from seewhy.methods.cam.layer_maps import weighted
+from seewhy.types import Maps
 
 
 @METHODS.register
 @dataclass(frozen=True)
-class XGradCAM(Method):
+class XGradCAM(GradientCAM):
     """Channels of a layer weighted by their gradient where they are active.
 
     Parameters
@@ -52,8 +50,6 @@ class XGradCAM(Method):
 
     name: ClassVar[str] = "xgrad_cam"
     title: ClassVar[str] = "XGrad-CAM"
-    needs: ClassVar[frozenset[Need]] = frozenset({"gradient", "layer"})
-    native: ClassVar[Native] = "layer grid"
     paper: ClassVar[Paper] = Paper(
         "Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of CNNs",
         "Fu, Hu, Dong, Guo, Gao, Li",
@@ -61,32 +57,10 @@ class XGradCAM(Method):
         "https://arxiv.org/abs/2008.02312",
     )
 
-    layer: str | None = None
-    relu: bool = True
-
-    @property
-    def signed(self) -> bool:
-        """True without the final ReLU."""
-        return not self.relu
-
-    def cost(self, size: Size) -> Cost:
-        """See `Method.cost`."""
-        return Cost(1, 1)
-
-    def layers(self, model: Model, input_shape: Size) -> tuple[str, ...]:
-        """See `Method.layers`."""
-        return chosen_layer(self.layer, model, input_shape)
-
-    def estimate(self, question: Question) -> Iterator[Estimate]:
-        """See `Method.estimate`."""
-        tap = LayerMaps.of(question, self.layer)
-        maps = tap.maps(cam, self.title)
-        yield Estimate(maps.relu() if self.relu else maps, notes=tap.notes)
-
-
-def cam(activation: Tensor, slope: Tensor) -> Maps:
-    """Return XGrad-CAM's map before its ReLU."""
-    size, slopes = activation.abs().flatten(2), slope.flatten(2)
-    total = size.sum(2)
-    mean = (slopes * size).sum(2) / total.where(total > 0, torch.ones_like(total))
-    return weighted(mean, activation)
+    @staticmethod
+    def combine(activation: Tensor, slope: Tensor) -> Maps:
+        """See `GradientCAM.combine`."""
+        size, slopes = activation.abs().flatten(2), slope.flatten(2)
+        total = size.sum(2)
+        mean = (slopes * size).sum(2) / total.where(total > 0, torch.ones_like(total))
+        return weighted(mean, activation)
