@@ -14,7 +14,7 @@ from seewhy.errors import BadInput
 from seewhy.execution import Execution
 from seewhy.methods.base import METHODS, Cost, Method
 from seewhy.metrics.evaluation import evaluate, list_metrics
-from seewhy.models.loading import load
+from seewhy.models.loading import as_model
 from seewhy.models.model import Model
 from seewhy.targets import TargetLike
 
@@ -82,13 +82,6 @@ def as_method(method: Method | type[Method] | str, **parameters: Any) -> Method:
         return method
     cls = METHODS[method] if isinstance(method, str) else method
     return cls.make(**parameters)
-
-
-def as_model(model: Model | nn.Module | str) -> Model:
-    """Return the `Model` that a spec string, network or model means."""
-    if isinstance(model, Model):
-        return model
-    return load(model) if isinstance(model, str) else Model(model)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from seewhy.cli.options import AsJson
 from seewhy.cli.output import print_json, print_table
 
-CORE = ("torch", "numpy", "pillow", "einops", "safetensors", "rich", "cyclopts", "jaxtyping")
+CORE = ("torch", "numpy", "pillow", "safetensors", "rich", "cyclopts", "jaxtyping")
 EXTRAS = {
     "models": ("torchvision", "timm", "transformers"),
     "onnx": ("onnx", "onnxruntime"),

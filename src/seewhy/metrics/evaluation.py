@@ -16,6 +16,7 @@ from seewhy.methods.base import Cost
 from seewhy.metrics.base import METRICS, Metric, Scored
 from seewhy.metrics.baselines import BASELINES
 from seewhy.metrics.table import Row, Table
+from seewhy.models.loading import as_model
 from seewhy.models.model import Model
 from seewhy.question import ask
 from seewhy.targets import Class, Combination, Neuron, Output, Similarity, Target, TargetLike
@@ -79,7 +80,7 @@ def evaluate(
     BadInput
         When attributions and inputs do not belong together, or explain different targets.
     """
-    model = _as_model(model)
+    model = as_model(model)
     listed = [attributions] if isinstance(attributions, Attribution) else list(attributions)
     if not listed:
         raise BadInput("Asked to evaluate attributions", "The list is empty", "Give at least one")
@@ -140,16 +141,6 @@ def _row(sample: str, method: str, metric: str, scored: Scored, i: int, baseline
     at = () if scored.at is None else tuple(scored.at.tolist())
     curve = () if scored.curve is None else tuple(scored.curve[i].tolist())
     return Row(sample, method, metric, float(scored.values[i]), baseline, at, curve)
-
-
-def _as_model(model: Model | nn.Module | str) -> Model:
-    if isinstance(model, Model):
-        return model
-    if isinstance(model, nn.Module):
-        return Model(model)
-    from seewhy.models.loading import load
-
-    return load(model)
 
 
 def _labels(attributions: list[Attribution]) -> list[str]:

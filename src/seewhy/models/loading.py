@@ -88,6 +88,13 @@ def load(spec: str, *, allow_code: bool = False, device: torch.device | str | No
     return model
 
 
+def as_model(model: Model | nn.Module | str) -> Model:
+    """Return the `Model` that a spec string, network or model means."""
+    if isinstance(model, Model):
+        return model
+    return load(model) if isinstance(model, str) else Model(model)
+
+
 def parse(spec: str) -> tuple[str, dict[str, Value]]:
     """Split a spec into what stands before the question mark and its options.
 

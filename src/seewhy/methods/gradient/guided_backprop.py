@@ -26,21 +26,17 @@ Departures
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from seewhy.methods.base import METHODS, Cost, Estimate, Method, Need, Paper
-from seewhy.methods.gradient.rectifiers import rectified_slopes, unfit_activations
-from seewhy.methods.gradient.slopes import Reduction, reduced, require_reduction
-from seewhy.models.model import Model
-from seewhy.question import Question
-from seewhy.types import Size
+from seewhy.methods.base import METHODS, Paper
+from seewhy.methods.gradient.rectified import RectifiedGradient
+from seewhy.methods.gradient.rectifiers import Rule
 
 
 @METHODS.register
 @dataclass(frozen=True)
-class GuidedBackprop(Method):
+class GuidedBackprop(RectifiedGradient):
     """Gradient that passes ReLUs only where signal and gradient are positive.
 
     Parameters
@@ -51,32 +47,10 @@ class GuidedBackprop(Method):
 
     name: ClassVar[str] = "guided_backprop"
     title: ClassVar[str] = "Guided backpropagation"
-    needs: ClassVar[frozenset[Need]] = frozenset({"gradient"})
+    rule: ClassVar[Rule] = "guided"
     paper: ClassVar[Paper] = Paper(
         "Striving for Simplicity: The All Convolutional Net",
         "Springenberg, Dosovitskiy, Brox, Riedmiller",
         2014,
         "https://arxiv.org/abs/1412.6806",
     )
-
-    channels: Reduction = "max_abs"
-
-    def __post_init__(self) -> None:
-        require_reduction(self.channels)
-
-    @property
-    def signed(self) -> bool:
-        """True where channels are summed."""
-        return self.channels == "sum"
-
-    def cost(self, size: Size) -> Cost:
-        """See `Method.cost`."""
-        return Cost(2, 1)
-
-    def unfit(self, model: Model) -> str:
-        """See `Method.unfit`."""
-        return super().unfit(model) or unfit_activations(model.module)
-
-    def estimate(self, question: Question) -> Iterator[Estimate]:
-        """See `Method.estimate`."""
-        yield Estimate(reduced(rectified_slopes(question, "guided", self.title), self.channels))
