@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -12,6 +12,8 @@ from seewhy.methods.base import Cost, Paper
 from seewhy.question import Question
 from seewhy.registry import Registry
 from seewhy.types import Json, Maps, ScoreKind, Scores, Size
+
+MetricNeed = Literal["truth"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Metric(ABC):
     higher_is_better: ClassVar[bool]
     bounds: ClassVar[tuple[float, float]]
     prefers: ClassVar[ScoreKind] = "probability"
+    needs: ClassVar[frozenset[MetricNeed]] = frozenset()
+    """What it reads besides the maps and the question: "truth" is `question.truth`."""
     paper: ClassVar[Paper]
 
     @abstractmethod
