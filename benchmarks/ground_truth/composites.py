@@ -43,8 +43,8 @@ class Scene:
 
     Parameters
     ----------
-    name
-        What is on it, and its number.
+    name, photo
+        What is on it and its number; the photo behind.
     picture
         RGB, 224 x 224.
     classes
@@ -54,6 +54,7 @@ class Scene:
     """
 
     name: str
+    photo: str
     picture: Image.Image
     classes: tuple[int, ...]
     masks: np.ndarray
@@ -96,10 +97,8 @@ def scene(
             chosen.append(thing)
         different = len({thing.index for thing in chosen}) == objects
         if different and all(m is not None for m in masks) and np.sum(masks, 0).max() <= 1:
-            names = " and ".join(thing.name for thing in chosen)
-            return Scene(
-                f"{names} on {name}, scene {index}", canvas, tuple(t.index for t in chosen), np.stack(masks)
-            )
+            title = f"{' and '.join(thing.name for thing in chosen)} on {name}, scene {index}"
+            return Scene(title, name, canvas, tuple(thing.index for thing in chosen), np.stack(masks))
     return None
 
 

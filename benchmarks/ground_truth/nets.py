@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from benchmarks.ground_truth.synthetic import LABELS, SIDE, draw
 from seewhy.errors import SeeWhyError
+from seewhy.files import write_atomically
 from seewhy.models.model import Model
 from seewhy.models.preprocessing import Preprocessing
 
 TRAINED_ON, TESTED_ON = 1, 2
 """Seeds of the pictures."""
-PICTURES, TESTS, BATCH, ACCURACY = 10000, 1000, 64, 0.97
+TESTS, BATCH, ACCURACY = 1000, 64, 0.97
 LOOK = Preprocessing((SIDE, SIDE), fit="squash", mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
 
@@ -60,6 +62,7 @@ class Recipe:
     build: Callable[[], nn.Module]
     steps: int
     rate: float
+    pictures: int = 10000
 
 
 RECIPES = (
@@ -74,7 +77,7 @@ def normalised(pixels: Tensor) -> Tensor:
 
 
 def trained(recipe: Recipe, folder: Path, seed: int = 0) -> tuple[Model, float, float]:
-    """Return the network, its accuracy on test pictures, and the seconds that training took.
+    """Return the network, its accuracy on test pictures, and the seconds that its training took.
 
     Weights are kept in `folder` and trained only once a recipe.
 
@@ -83,19 +86,20 @@ def trained(recipe: Recipe, folder: Path, seed: int = 0) -> tuple[Model, float, 
     SeeWhyError
         When the accuracy is below 0.97: maps of a network that misses the evidence would say nothing.
     """
-    file = folder / f"{recipe.name}-{recipe.steps}-{recipe.rate}-{PICTURES}-{seed}.safetensors"
-    seconds = 0.0
+    file = folder / f"{recipe.name}-{recipe.steps}-{recipe.rate}-{recipe.pictures}-{seed}.safetensors"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = recipe.build()
         if file.exists():
             net.load_state_dict(load_file(file))
+            with safe_open(file, "pt") as stored:
+                seconds = float(stored.metadata()["seconds"])
         else:
             started = time.perf_counter()
             train(net, recipe, seed)
             seconds = time.perf_counter() - started
-            folder.mkdir(parents=True, exist_ok=True)
-            save_file({k: v.contiguous() for k, v in net.state_dict().items()}, file)
+            weights = {k: v.contiguous() for k, v in net.state_dict().items()}
+            write_atomically(file, save(weights, {"seconds": str(seconds)}))
     accuracy = tested(net)
     if accuracy < ACCURACY:
         raise SeeWhyError(f"The {recipe.title} names {accuracy:.3f} of the test pictures, below {ACCURACY}.")
@@ -106,9 +110,10 @@ def trained(recipe: Recipe, folder: Path, seed: int = 0) -> tuple[Model, float, 
     )
 
 
-def train(net: nn.Module, recipe: Recipe, seed: int, pictures: int = PICTURES) -> None:
+def train(net: nn.Module, recipe: Recipe, seed: int) -> None:
     """Train a network in place."""
-    parts = [draw(TRAINED_ON, i, min(500, pictures - i)) for i in range(0, pictures, 500)]
+    count = recipe.pictures
+    parts = [draw(TRAINED_ON, i, min(500, count - i)) for i in range(0, count, 500)]
     pixels = torch.cat([(p.pixels * 255).round().byte() for p in parts])
     classes = torch.cat([p.classes for p in parts])
     optimiser = torch.optim.AdamW(net.parameters(), recipe.rate, weight_decay=0.01)
@@ -116,7 +121,7 @@ def train(net: nn.Module, recipe: Recipe, seed: int, pictures: int = PICTURES) -
     order = torch.Generator().manual_seed(seed)
     net.train()
     for step in range(recipe.steps):
-        rows = torch.randint(pictures, (BATCH,), generator=order)
+        rows = torch.randint(count, (BATCH,), generator=order)
         loss = nn.functional.cross_entropy(net(normalised(pixels[rows].float() / 255)), classes[rows])
         optimiser.zero_grad()
         loss.backward()

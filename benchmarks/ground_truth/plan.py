@@ -1,4 +1,4 @@
-"""What each method is asked with: its own defaults, or fewer passes so that the study ends in half an hour."""
+"""What each method is asked with: its defaults, or fewer passes so that the study ends in half an hour."""
 
 from __future__ import annotations
 
@@ -40,27 +40,27 @@ def photos(layer: str) -> dict[str, Plan]:
     layer
         A layer with fewer channels than the default one, for methods with a full pass a channel.
     """
-    third, fifth = 1 / 3, 1 / 5
+    quarter, sixth = 1 / 4, 1 / 6
     return {
-        "smooth_grad": Plan({"samples": 8}, third),
-        "var_grad": Plan({"samples": 8}, third),
-        "integrated_gradients": Plan({"steps": 10}, third),
-        "expected_gradients": Plan({"samples": 10}, third),
-        "blur_ig": Plan({"steps": 10}, third),
-        "guided_ig": Plan({"steps": 15}, third),
-        "occlusion": Plan({"window": 56, "stride": 28}, third),
-        "rise": Plan({"masks": 150}, third),
-        "lime": Plan({"samples": 100}, third),
-        "kernel_shap": Plan({"samples": 100}, third),
-        "ablation_cam": Plan({}, third),
-        "fd_cam": Plan({}, third),
-        "vit_cx": Plan({}, fifth),
-        "score_cam": Plan({"layer": layer}, fifth),
-        "abs_cam": Plan({"layer": layer}, fifth),
-        "sidu": Plan({"layer": layer}, fifth),
-        "extremal_perturbation": Plan({"steps": 50, "rate": 0.05, "smooth": 0.09}, fifth),
-        "meaningful_perturbation": Plan({"steps": 40}, fifth),
-        "fido": Plan({"steps": 20, "draws": 2}, fifth),
+        "smooth_grad": Plan({"samples": 6}, quarter),
+        "var_grad": Plan({"samples": 6}, quarter),
+        "integrated_gradients": Plan({"steps": 8}, quarter),
+        "expected_gradients": Plan({"samples": 8}, quarter),
+        "blur_ig": Plan({"steps": 8}, quarter),
+        "guided_ig": Plan({"steps": 10}, quarter),
+        "occlusion": Plan({"window": 64, "stride": 32}, quarter),
+        "rise": Plan({"masks": 120}, quarter),
+        "lime": Plan({"segments": "grid:6", "samples": 80}, quarter),
+        "kernel_shap": Plan({"segments": "grid:5", "samples": 80}, quarter),
+        "ablation_cam": Plan({}, quarter),
+        "fd_cam": Plan({}, quarter),
+        "vit_cx": Plan({"distance": 0.4}, quarter),
+        "score_cam": Plan({"layer": layer}, sixth),
+        "abs_cam": Plan({"layer": layer}, sixth),
+        "sidu": Plan({"layer": layer}, sixth),
+        "extremal_perturbation": Plan({"steps": 30, "rate": 0.1, "smooth": 0.09}, sixth),
+        "meaningful_perturbation": Plan({"steps": 30}, sixth),
+        "fido": Plan({"steps": 20, "draws": 2}, sixth),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,10 @@ from benchmarks.ground_truth.plan import Plan
 from benchmarks.ground_truth.stamps import CutOut, read_stamps
 from benchmarks.ground_truth.synthetic import draw
 from seewhy.errors import SeeWhyError
+from seewhy.execution import Execution
 from seewhy.inputs.batch import Inputs
 from seewhy.models.model import Model
+from seewhy.question import Question, ask
 
 NETWORKS = {"efficientnet-lite0": "_blocks.10", "mobilenet-v2": "features.13"}
 """ImageNet networks, each with a layer of about a hundred channels (14 x 14 cells)."""
@@ -69,10 +72,16 @@ class Setting:
             digest.update(tensor.contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
+    @cached_property
+    def question(self) -> Question:
+        """What metrics read: the inputs and classes of all samples."""
+        with self.model.untouched():
+            return ask(self.model, self.inputs.tensor, self.classes, Execution(), "probability")
+
 
 def synthetic(recipe: Recipe, samples: int, folder: Path) -> Setting:
     """Return the synthetic pictures on one small network, those that it names rightly."""
-    model, accuracy, _ = trained(recipe, folder)
+    model, accuracy, seconds = trained(recipe, folder)
     pictures = draw(TESTED_ON, TESTS, samples + samples // 10 + 5)
     x = normalised(pictures.pixels)
     with torch.inference_mode():
@@ -88,8 +97,8 @@ def synthetic(recipe: Recipe, samples: int, folder: Path) -> Setting:
         None,
         4.0,
         plan.SMALL,
-        f"Test accuracy {accuracy:.3f}; {len(right)} pictures, all named rightly. The striped disc covers "
-        f"{float(pictures.truth[right].float().mean()):.1%} of a picture.",
+        f"Trained in {seconds:.0f} s, test accuracy {accuracy:.3f}; {len(right)} pictures, all named "
+        f"rightly. The striped disc covers {float(pictures.truth[right].float().mean()):.1%} of a picture.",
     )
 
 
@@ -120,8 +129,8 @@ def composites(name: str, objects: int, samples: int, stamps: Path, report: Repo
         other,
         15.0,
         plan.photos(NETWORKS[name]),
-        f"{len(kept)} of {tried} scenes kept: those with {'the class' if objects == 1 else 'both classes'} among "
-        f"the network's first {TOP} answers. The object asked about covers {area:.1%} of a picture"
+        f"{len(kept)} of {tried} scenes kept: those with {'the class' if objects == 1 else 'both classes'} "
+        f"among the network's first {TOP} answers. The object asked about covers {area:.1%} of a picture"
         + (", and each is asked about in turn." if objects == 2 else "."),
     )
 

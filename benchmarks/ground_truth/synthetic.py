@@ -42,11 +42,12 @@ class Pictures:
     truth: Tensor
 
 
-def draw(seed: int, start: int, count: int) -> Pictures:
-    """Return the pictures `start .. start + count - 1` of a seed."""
+def draw(seed: int, start: int, count: int, classes: Tensor | None = None) -> Pictures:
+    """Return the pictures `start .. start + count - 1` of a seed, of other `classes` where given."""
     index = torch.arange(start, start + count)
     u = iter(uniform(seed, index, 2 + DISCS * 11 + CELLS * CELLS).T)
-    classes = (next(u) * len(LABELS)).long()
+    own = (next(u) * len(LABELS)).long()
+    classes = own if classes is None else classes
     contrast = 0.15 + 0.2 * next(u)
     # A disc in a cell of its own, jittered within it: no two touch, and all cells are alike.
     order = torch.stack([next(u) for _ in range(CELLS * CELLS)], 1).argsort(1)[:, :DISCS]
