@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from benchmarks.ground_truth.nets import RECIPES
@@ -31,12 +32,20 @@ def report(text: str) -> None:
     print(f"\r{text:<100}" if terminal else text, end="" if terminal else "\n", file=sys.stderr, flush=True)
 
 
+def _progress(title: str, done: int, total: int, method: str) -> None:
+    report(f"{title}: {method}, {done} of {total}")
+
+
 def settings(arguments: argparse.Namespace, out: Path) -> Iterator[Setting]:
     """Yield the settings of the study in order."""
     for recipe in RECIPES:
+        if arguments.so_far and not (out / f"{recipe.name}.json").exists():
+            continue
         yield synthetic(recipe, arguments.synthetic_samples, out)
     for name in NETWORKS:
         for objects in (1, 2):
+            if arguments.so_far and not (out / f"{name}-{objects}.json").exists():
+                continue
             yield composites(name, objects, arguments.samples, arguments.stamps, report)
 
 
@@ -55,6 +64,7 @@ def main() -> int:
         "--out", type=Path, default=ROOT / "out" / "ground-truth", help="where cells are kept"
     )
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where the page goes")
+    parser.add_argument("--so-far", action="store_true", help="measure nothing: a page of what is finished")
     arguments = parser.parse_args()
     try:
         names = [n for n in arguments.methods.split(",") if n] or METHODS.names()
@@ -66,11 +76,16 @@ def main() -> int:
         results = []
         for setting in settings(arguments, arguments.out):
             cells = Cells(arguments.out / f"{setting.key}.json", setting)
-            step = lambda done, total, name, s=setting: report(f"{s.title}: {name}, {done} of {total}")  # noqa: E731
-            results.append(Result(setting, {n: cells.get(n, step) for n in names}, baselines(setting)))
+            step = None if arguments.so_far else partial(_progress, setting.title)
+            found = {name: cells.get(name, step) for name in names}
+            results.append(Result(setting, {n: c for n, c in found.items() if c}, baselines(setting)))
+        if not results:
+            raise BadInput(
+                "Asked for what is finished", f"Nothing is in {arguments.out}", "Leave --so-far out"
+            )
         report("drawing")
         shown = " ".join(["python -m benchmarks.ground_truth", *_own_words(arguments)])
-        drawn = picture([r.setting for r in results[: len(RECIPES)]])
+        drawn = picture([r.setting for r in results if r.setting.key in {recipe.name for recipe in RECIPES}])
         write_atomically(arguments.docs / "ground-truth.md", page(results, shown).encode())
         write_atomically(arguments.docs / "images" / "ground-truth.png", drawn)
     except SeeWhyError as error:

@@ -39,9 +39,9 @@ METHODS = (
     "rise",
 )
 _PLANS = {
-    "integrated_gradients": Plan({"steps": 20}),
-    "occlusion": Plan({"window": 48, "stride": 16}),
-    "rise": Plan({"masks": 600}),
+    "integrated_gradients": Plan({"steps": 10}),
+    "occlusion": Plan({"window": 56, "stride": 28}),
+    "rise": Plan({"masks": 150}),
 }
 _CAT = ((36, 0), (30, 60), (36, 130), (62, 195), (120, 250), (200, 288), (262, 292), (312, 268), (342, 215))
 _CAT += ((360, 150), (364, 100), (372, 62), (398, 0))

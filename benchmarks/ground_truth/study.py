@@ -50,8 +50,8 @@ class Cells:
         self.kept: Json = json.loads(self.file.read_text()) if self.file.exists() else {}
         self.fingerprint = self.setting.fingerprint
 
-    def get(self, name: str, step: Step) -> Json:
-        """Return a method's cell, measuring it where it is missing."""
+    def get(self, name: str, step: Step | None) -> Json:
+        """Return a method's cell, measuring it where it is missing; without a `step`, return it empty."""
         plan = self.setting.plans.get(name, Plan())
         key = {
             "made_from": self.fingerprint,
@@ -61,6 +61,8 @@ class Cells:
         }
         found = self.kept.get(name)
         if found is None or any(found.get(k) != v for k, v in key.items()):
+            if step is None:
+                return {}
             found = self.kept[name] = {**key, **measured(self.setting, name, step)}
             write_atomically(self.file, (json.dumps(self.kept, indent=1) + "\n").encode())
         return dict(found)
