@@ -72,7 +72,8 @@ def page(results: Sequence[Result], command: str) -> str:
             "# Where the evidence is known, do maps find it?\n",
             INTRODUCTION,
             f"Made by `{command}`: {spent / 60:.0f} minutes of explaining with {torch.get_num_threads()} "
-            f"thread(s) a process on a busy {platform.machine()} machine (seconds are upper bounds); "
+            f"thread(s) a process on a busy {platform.machine()} machine (so that "
+            f"seconds are upper bounds); "
             f"seewhy {seewhy.__version__}, {packages}.\n",
             "![Composites and synthetic pictures under eight methods](images/ground-truth.png)\n",
             *unfinished(results),

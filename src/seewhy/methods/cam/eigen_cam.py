@@ -29,7 +29,7 @@ Limits
     What varies most need not be evidence. With two objects on a photo the map cannot follow the question: its
     maximum met the object that was asked about and the other one equally often (0.47 each, 48 questions to
     EfficientNet-Lite0). On a small vision transformer whose pictures hold the evidence in one striped disc
-    it met the disc in 7 of 100 pictures, hardly more than a centre Gaussian: on its maps the first direction,
+    it met the disc in 7 of 100 pictures, a centre Gaussian in 8: on its maps the first direction,
     about 0.3 of what the tokens vary by, follows clutter and place. Where the evidence is what stands out, as
     on a small CNN with the same pictures, it met it every time (`python -m benchmarks.ground_truth`).
 """

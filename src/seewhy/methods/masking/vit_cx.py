@@ -29,7 +29,7 @@ Limits
     Behind a ReLU most of a channel is exactly zero. Dividing by the sum of the masks then gives a pixel that
     one good mask touches ever so faintly that mask's whole score: maps are plateaus around the evidence, with
     single pixels far off as high. On a small CNN whose pictures hold the evidence in one striped disc the
-    maximum met it in 3 of 100 pictures, about as often as a centre Gaussian, though twice the disc's share of
+    maximum met it in 3 of 100 pictures, a centre Gaussian in 8, though twice the disc's share of
     the map lay on it (`python -m benchmarks.ground_truth`). Prefer other methods on CNNs.
 """
 
