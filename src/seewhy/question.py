@@ -16,7 +16,7 @@ from seewhy.execution import Execution, Passes
 from seewhy.models.model import Model
 from seewhy.models.outputs import Answer
 from seewhy.targets import BoundTarget, TargetLike
-from seewhy.types import Batch, Rows, ScoreKind, Scores
+from seewhy.types import Batch, Maps, Rows, ScoreKind, Scores
 
 T = TypeVar("T")
 
@@ -41,6 +41,9 @@ class Question:
         The first pass with its graph, where it was kept (see `ask`).
     passes
         Counted as the work goes on.
+    again
+        Where a metric is told: from another model to the `(n, *size)` maps that the scored maps' method makes
+        of the same inputs and targets on it. Methods are never told.
     """
 
     model: Model
@@ -51,6 +54,7 @@ class Question:
     execution: Execution
     first: Answer | None = None
     passes: Passes = field(default_factory=Passes)
+    again: Callable[[Model], Maps] | None = None
 
     def answer(self, x: Batch, layers: Sequence[str] = (), *, differentiable: bool = False) -> Answer:
         """Run the model on `x`, keeping `layers` and whatever the target reads."""
