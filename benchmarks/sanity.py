@@ -21,10 +21,12 @@ import torch
 
 import seewhy
 from benchmarks import sanity_page
+from seewhy.agreement import Agreement
 from seewhy.errors import DoesNotFit
 from seewhy.inputs.photos import demo_photos
 from seewhy.methods import METHODS
 from seewhy.metrics.sanity.parameter_randomisation import ParameterRandomisation
+from seewhy.metrics.sanity.shuffling import Shuffled
 from seewhy.models.model import Model
 
 ROOT = Path(__file__).parents[1]
@@ -70,7 +72,8 @@ class Line:
     model
         Its spec.
     spearman, ssim
-        Means over photos, one a stage: the top layer, half of the layers, all.
+        Means over photos, one a stage: the top layer, half of the layers, all. No ssim for what is compared
+        inside tiles.
     seconds
         For everything.
     """
@@ -79,7 +82,7 @@ class Line:
     parameters: dict[str, Any]
     model: str
     spearman: list[float]
-    ssim: list[float]
+    ssim: list[float | None]
     seconds: float
 
 
@@ -131,6 +134,27 @@ def measured(model: Model, photos: list[str], name: str, parameters: dict[str, A
     }
 
 
+def inside_tiles(model: Model, photos: list[str], side: int = 32) -> Line:
+    """Return how much of the fine structure of Guided Grad-CAM stays where it stays warm."""
+    started, name, each = time.perf_counter(), "guided_grad_cam", []
+    for photo in photos:
+        batch = model.prepare(photo)
+        first = seewhy.explain(model, batch, name)
+        target = first.provenance["inputs"][0]["target"]["index"]
+        network = Shuffled.of(model, batch.tensor, 0)
+        row = []
+        for which in ParameterRandomisation(steps=3).stages(len(network.layers)):
+            network.shuffle(which)
+            second = seewhy.explain(network.model, batch, name, target=target)
+            pairs = torch.stack([first.values[0], second.values[0]])
+            tiles = pairs.unfold(1, side, side).unfold(2, side, side).flatten(1, 2)
+            warm = tiles[:, ((tiles > 0).float().mean((2, 3)) >= 0.9).all(0)]
+            row.append(float(Agreement.of(warm[0], warm[1]).spearman.mean()) if warm.numel() else None)
+        each.append(row)
+    means = [fmean([v for v in stage if v is not None]) for stage in zip(*each, strict=True)]
+    return Line(name, {}, model.name, means, [None] * 3, time.perf_counter() - started)
+
+
 def main() -> None:
     """Measure, write the page and draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -145,6 +169,8 @@ def main() -> None:
     started = time.perf_counter()
     model = seewhy.load(CNN)
     found = lines(model, photos, methods, kept)
+    if "guided_grad_cam" in methods:
+        found.append(inside_tiles(model, photos))
     vit = seewhy.load(VIT)
     others = [name for name in methods if METHODS[name]().unfit(model)]
     found += lines(vit, photos, [name for name in methods if name in [*others, "gradient", "lrp"]], kept)

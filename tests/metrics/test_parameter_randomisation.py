@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from unittest import mock
@@ -27,6 +28,7 @@ from seewhy.metrics.sanity.parameter_randomisation import ParameterRandomisation
 from seewhy.metrics.sanity.shuffling import Shuffled
 from seewhy.models.model import Model
 from seewhy.question import Question, ask
+from seewhy.report.numbers import plots
 
 X = networks.batch((3, 16, 16), n=2)
 NAME = "parameter_randomisation"
@@ -187,6 +189,22 @@ def test_a_plain_loop_gives_the_same_numbers() -> None:
         assert kept["signed"][i] == pytest.approx([s for _, s in wanted], abs=1e-5)
         assert all(-1 <= v < 1 for v in kept["ssim"][i])
     assert table.provenance["passes"]["forward"] == 1 + 6 * 2
+
+
+def test_the_report_names_what_the_curve_shows() -> None:
+    net = networks.cnn()
+    (plot,) = plots(evaluate(net, X, seewhy.explain(net, X, "gradient"), NAME))
+    assert (plot.across, plot.up) == ("fraction of the layers, from the top", "similarity to the map")
+    assert all(curve.note.startswith("mean ") for curve in plot.curves)
+
+
+def test_undefined_numbers_are_null_in_json() -> None:
+    net = networks.cnn()
+    x = networks.batch((3, 8, 8))  # smaller than the window of structural similarity
+    table = evaluate(net, x, seewhy.explain(net, x, "gradient"), ParameterRandomisation(similarity="ssim"))
+    document = json.dumps(table.to_json(), allow_nan=False)
+    assert json.loads(document)["rows"][0]["value"] is None
+    assert table.curves() == []
 
 
 @dataclass(frozen=True)

@@ -153,8 +153,10 @@ def evaluate(
 
 
 def _row(sample: str, method: str, metric: str, scored: Scored, i: int, baseline: bool) -> Row:
-    at = () if scored.at is None else tuple(scored.at.tolist())
-    curve = () if scored.curve is None else tuple(scored.curve[i].tolist())
+    at: tuple[float, ...] = ()
+    curve: tuple[float, ...] = ()
+    if scored.at is not None and scored.curve is not None and not bool(scored.curve[i].isnan().any()):
+        at, curve = tuple(scored.at.tolist()), tuple(scored.curve[i].tolist())
     return Row(sample, method, metric, float(scored.values[i]), baseline, at, curve)
 
 

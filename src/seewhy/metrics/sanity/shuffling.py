@@ -46,14 +46,14 @@ class Shuffled:
         DoesNotFit
             When the model holds no weights, or cannot be copied.
         """
-        copied = model.copy()
-        layers = _in_order(copied, x)
-        if not layers:
+        if not any(_state(module) for module in model.module.modules()):
             raise DoesNotFit(
                 f"Asked to change the weights of {model.name}",
                 "Its network holds none",
                 "Choose a model that runs in PyTorch, or a metric of faithfulness (deletion, insertion)",
             )
+        copied = model.copy()
+        layers = _in_order(copied, x)
         parts = (_state(copied.module.get_submodule(name)) for name in layers)
         return cls(copied, layers, seed, tuple(tuple(t.detach().clone() for t in each) for each in parts))
 
