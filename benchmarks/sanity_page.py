@@ -91,8 +91,8 @@ those photos that have such tiles.
 
 REASONS = """\
 Why. `guided_backprop` and `deconvnet` let positive gradients through alone, and what is left follows the
-edges of the input. The z+ rule of `lrp`'s default composite and of `excitation_backprop` keeps relevance positive
-for every class alike; with `composite="epsilon"`, which has signs, relevance propagation is as
+edges of the input. The z+ rule of `lrp`'s default composite and of `excitation_backprop` keeps relevance
+positive for every class alike; with `composite="epsilon"`, which has signs, relevance propagation is as
 sensitive as the gradient. `full_grad` adds up magnitudes over all layers, those of the first ones among
 them.
 `guided_grad_cam` is a product: Grad-CAM moves and takes it along, so that the whole map changes. The fine

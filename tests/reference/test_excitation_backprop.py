@@ -212,6 +212,10 @@ def test_where_it_is_read_by_default() -> None:
     assert result.provenance["cells"] == [4, 4]
     torch.testing.assert_close(result.native.sum(), torch.tensor(1.0), rtol=1e-3, atol=0)
     assert result.provenance["inputs"][0]["reliability"]["kept"] == pytest.approx(1, rel=1e-3)
+    pad = nn.ZeroPad2d(1)  # its cells are more, and not its own
+    padded = plain()
+    padded[2] = nn.Sequential(pad, nn.Conv2d(4, 5, 3, stride=2))
+    assert ExcitationBackprop()(padded.eval(), X, CLASS).provenance["layer"] == "1"
     one = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
     assert ExcitationBackprop()(one.eval(), X, CLASS).provenance["layer"] == "1"
 

@@ -38,6 +38,7 @@ Departures
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -59,6 +60,7 @@ from seewhy.question import Question
 from seewhy.types import Cells, Size
 
 RULES = Composite(None, OwnSign(), OwnSign(), sums="own_sign")
+_PASSING_ON = re.compile(r"pad|drop|identity", re.IGNORECASE)
 NEGATIVE = 0.05
 """Part of the chances at the layer that may be negative."""
 
@@ -159,13 +161,16 @@ def _refuse_negative(question: Question, chances: Tensor, layer: str) -> None:
 def finer_layer(question: Question) -> str:
     """Return the last layer that everything passes through with twice the cells of Grad-CAM's default.
 
-    That one itself where no grid is so fine. (Padding adds cells, too, but fewer.)
+    That one itself where no grid is so fine. Layers that only pad or pass on are not looked at: the cells
+    that padding adds can win nothing.
     """
     model, shape = question.model, tuple(question.x.shape[1:])
     last = default_layer(model, shape)
     assert last.grid is not None
     for layer in reversed(survey(model, shape)):
         if not layer.fits or layer.grid is None or prod(layer.grid.cells) < 2 * prod(last.grid.cells):
+            continue
+        if _PASSING_ON.search(layer.type):
             continue
         question.passes.forward += 1
         if _is_passed_by_all(model, layer.name, question):
