@@ -58,6 +58,9 @@ named.
   what mattered is another question, for deletion and insertion, or for data with known evidence.
 - 1 at `top` alone says that a map does not depend on the class, which is no fault where none was promised.
 - Three photos, one seed: differences of a tenth mean nothing.
+- With all layers shuffled the probabilities hardly react to the input, and maps of masked passes
+  (`occlusion`, `rise`, `lime` ...) are made of rounding noise there. That they change is no merit: read
+  `half`.
 
 ## efficientnet-lite0
 
@@ -73,7 +76,8 @@ ImageNet weights, 224 x 224.
 ## dinov2-s-saliency
 
 A vision transformer without classes: the target is the similarity to its own embedding. For the methods that
-need attention, with `gradient` and `lrp` beside them. `attention_rollout` has no gradient and no target.
+need attention, with `gradient` and `lrp` beside them, on the first photo alone. `attention_rollout` has no
+gradient and no target.
 
 {vit}
 
@@ -93,8 +97,10 @@ REASONS = """\
 Why. `guided_backprop` and `deconvnet` let positive gradients through alone, and what is left follows the
 edges of the input. The z+ rule of `lrp`'s default composite and of `excitation_backprop` keeps relevance
 positive for every class alike; with `composite="epsilon"`, which has signs, relevance propagation is as
-sensitive as the gradient. `full_grad` adds up magnitudes over all layers, those of the first ones among
-them.
+sensitive as the gradient. `full_grad` adds up magnitudes of all layers into a smooth shape in the middle of
+the picture. `extremal_perturbation` was stopped after 30 of its 800 steps, near the mask that it starts
+from, which is the same for every network (by then the maps of two different photos have a rank correlation of
+0.75): its line says nothing about a whole run.
 `guided_grad_cam` is a product: Grad-CAM moves and takes it along, so that the whole map changes. The fine
 structure inside the warm region is still that of `guided_backprop`, as the line `inside tiles` shows."""
 
