@@ -174,10 +174,10 @@ def main() -> None:
     vit = seewhy.load(VIT)
     others = [name for name in methods if METHODS[name]().unfit(model)]
     found += lines(vit, photos[:1], [name for name in methods if name in [*others, "gradient", "lrp"]], kept)
-    picture = ROOT / "docs" / "images" / "sanity.png"
-    sanity_page.draw(model, photos[0]).save(picture, optimize=True)
     named = [Path(p).stem for p in photos]
     (ROOT / "docs" / "sanity.md").write_text(sanity_page.written(found, named, QUICK), encoding="utf-8")
+    picture = ROOT / "docs" / "images" / "sanity.png"
+    sanity_page.draw(model, photos[0], QUICK).quantize(256).save(picture, optimize=True)
     print(
         f"\n{time.perf_counter() - started:.0f} seconds; docs/sanity.md, docs/images/sanity.png",
         file=sys.stderr,

@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 
 import seewhy
-from seewhy.execution import Execution
 from seewhy.methods import METHODS
 from seewhy.metrics.baselines import edge_map
 from seewhy.metrics.sanity.parameter_randomisation import ParameterRandomisation
@@ -165,10 +164,11 @@ def _list(title: str, names: Sequence[str]) -> str:
     return f"**{title}**: {', '.join(names) if names else 'none'}."
 
 
-def draw(model: Model, photo: str) -> Image.Image:
+def draw(model: Model, photo: str, quick: dict[str, dict[str, Any]]) -> Image.Image:
     """Return the picture: methods in rows, the map and those of the stages in columns."""
     batch = model.prepare(photo)
-    results = {name: METHODS[name]()(model, batch) for name in ROWS}
+    chosen = {name: METHODS[name].make(**quick.get(name, {})) for name in ROWS}
+    results = {name: method(model, batch) for name, method in chosen.items()}
     target = next(iter(results.values())).provenance["inputs"][0]["target"]["index"]
     network = Shuffled.of(model, batch.tensor, 0)
     stages = ParameterRandomisation(steps=5).stages(len(network.layers))
@@ -177,7 +177,7 @@ def draw(model: Model, photo: str) -> Image.Image:
     for which in stages:
         network.shuffle(which)
         for name in ROWS:
-            maps[name].append(METHODS[name]()(network.model, batch, target, Execution()))
+            maps[name].append(chosen[name](network.model, batch, target))
     rows = [
         Row(METHODS[name].title, pixels, [Panel(abs(m.values[0].numpy()), False) for m in each])
         for name, each in maps.items()

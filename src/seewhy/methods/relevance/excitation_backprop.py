@@ -22,6 +22,11 @@ Conservation
 Layer
     By default the last one before the grid shrinks to that of Grad-CAM's default layer: there maps are finer
     and the features are already those of objects. The paper stops at such layers too (pool4 of VGG16).
+Sanity
+    The plain map fails parameter randomisation: on EfficientNet-Lite0 its rank correlation with the map of
+    the trained network is 0.99 with the last layer shuffled, 0.66 with the upper half of the layers, 0.65
+    with all. What excites one class excites them all. The contrastive map has 0.40, 0.18 and -0.03, and is
+    the one to read (docs/sanity.md).
 Paper
     Zhang, Lin, Brandt, Shen, Sclaroff: Top-down Neural Attention by Excitation Backprop, ECCV 2016,
     https://arxiv.org/abs/1608.00507
@@ -76,7 +81,7 @@ class ExcitationBackprop(Method):
         Where to read the chances, a name as in `seewhy layers`; None takes the last one before the grid
         shrinks to its smallest.
     contrastive
-        Subtract the chances of the dual neuron.
+        Subtract the chances of the dual neuron: the map that tells classes apart.
     """
 
     name: ClassVar[str] = "excitation_backprop"
