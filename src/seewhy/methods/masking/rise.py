@@ -141,7 +141,7 @@ def estimates(
     due = 1
     for chunk in scorer.stream(MaskEdits(grids, fill)):
         sums.add(chunk)
-        if chunk.done * _ESTIMATES >= due * chunk.total:
+        if chunk.done == chunk.total or (question.watched and chunk.done * _ESTIMATES >= due * chunk.total):
             due = chunk.done * _ESTIMATES // chunk.total + 1
             native, agreement = sums.maps(keep, estimator)
             yield Estimate(
