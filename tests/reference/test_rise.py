@@ -13,7 +13,8 @@ from torch import Tensor, nn
 import networks
 from seewhy.execution import Execution
 from seewhy.methods.base import Estimate
-from seewhy.methods.masking.rise import RISE, Estimator, Sums, estimates
+from seewhy.methods.masking.mask_sums import Estimator, Sums
+from seewhy.methods.masking.rise import RISE, estimates
 from seewhy.models.model import Model
 from seewhy.perturb.edits import Jobs
 from seewhy.perturb.masks import Grids, RandomGrids
