@@ -26,7 +26,7 @@ from seewhy.agreement import Agreement
 from seewhy.execution import PRECISIONS, Execution
 from seewhy.inputs.photos import demo_photos
 from seewhy.methods.masking.mask_sums import Estimator
-from seewhy.methods.masking.repeatability import Settling, looks, repeatability
+from seewhy.methods.masking.repeatability import Settling, looks, relative_errors, repeatability
 from seewhy.methods.masking.rise import RISE
 
 SHOWN = (100, 250, 500, 1000, 2000, 4000, 8000)
@@ -123,8 +123,8 @@ def calibration(scores: Scores, reference: Tensor) -> list[str]:
     most = min(scores.scores.shape[1], scores.reference.shape[1])
     counts = [n for n in SHOWN if n <= most]
     lines = [
-        "| masks | repeatability, median | rank correlation with a second run | difference: median, nine in ten "
-        "below | its root | rank correlation with the reference | difference | "
+        "| masks | repeatability, median | rank correlation with a second run | difference: median, nine in "
+        "ten below | its root | rank correlation with the reference | difference | "
         "`relative_standard_error` | error, measured |",
         "|---" * 9 + "|",
     ]
@@ -133,8 +133,7 @@ def calibration(scores: Scores, reference: Tensor) -> list[str]:
         fit = sums.fit()
         maps, halves = sums.maps(fit), sums.halves(fit)
         _, said = repeatability(halves)
-        _, facts = Settling(len(maps), None, "masks").look(n, maps, halves)
-        error = torch.tensor([f["relative_standard_error"] for f in facts])
+        error = relative_errors(maps, halves)
         ranges = maps.flatten(1).amax(1) - maps.flatten(1).amin(1)
         off = (maps - reference).flatten(1).square().mean(1).sqrt() / ranges
         again = Agreement.of(maps, others.maps()).spearman
@@ -171,7 +170,8 @@ def stopping(scores: Scores, reference: Tensor) -> list[str]:
         same, true = Agreement.of(maps, full).spearman, Agreement.of(maps, reference).spearman
         lines.append(
             f"| {at} | {_masks(used.median())} | {_share(used <= total / 2)} | {same.median():.3f}, "
-            f"{same.min():.3f} | {_share(same >= 0.97)} | {true.median():.3f}, {true.min():.3f} | {at**0.5:.3f} |"
+            f"{same.min():.3f} | {_share(same >= 0.97)} | {true.median():.3f}, {true.min():.3f} | "
+            f"{at**0.5:.3f} |"
         )
     return lines
 
@@ -243,9 +243,9 @@ def page(scores: Scores, about: str, picture: str) -> tuple[str, Convergence]:
         "",
         "## Is the reported repeatability true?",
         "",
-        "RISE says of every map how far another run of as many masks would agree with it (`repeatability`);",
-        "its root is the expected agreement with endless masks. The error is that of a pixel (root mean square)",
-        "over the range of the map.",
+        "RISE says of every map how far another run of as many masks would agree with it",
+        "(`repeatability`); its root is the expected agreement with endless masks. The error is that of a",
+        "pixel (root mean square) over the range of the map.",
         "",
         *calibration(scores, reference),
         "",

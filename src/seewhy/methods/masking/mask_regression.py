@@ -69,13 +69,13 @@ class MaskRegression:
         Parameters
         ----------
         groups
-            Which; they hold at least one mask.
+            Which.
         penalty
             `(n,)`; None: what makes the scores of each sample most likely.
         """
         chosen = list(groups)
         gram, moments = self.gram[chosen].sum(0).cpu(), self.moments[chosen].sum(0).cpu()
-        squares, count = self.squares[chosen].sum(0).cpu(), gram[0, 0]
+        squares, count = self.squares[chosen].sum(0).cpu(), gram[0, 0].clamp_min(1)
         totals = gram[0, 1:]
         inner = gram[1:, 1:] - torch.outer(totals, totals) / count
         outer = moments[1:] - torch.outer(totals, moments[0]) / count

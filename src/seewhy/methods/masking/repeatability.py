@@ -72,6 +72,22 @@ def repeatability(halves: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tens
     return split, 2 * positive / (1 + positive)
 
 
+def relative_errors(maps: Tensor, halves: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Return the `(n,)` standard errors of a pixel (root mean square) over the range of its map.
+
+    Parameters
+    ----------
+    maps
+        `(n, *size)` of all draws; NaN where one is constant.
+    halves
+        As `repeatability` takes them.
+    """
+    squares = torch.stack([((a - b) / 2).flatten(1).square().mean(1) for a, b in halves]).mean(0)
+    flat = maps.flatten(1).cpu()
+    ranges = flat.amax(1) - flat.amin(1)
+    return torch.where(ranges > 0, squares.sqrt() / ranges, torch.nan)
+
+
 class Settling:
     """Keeps the map of each sample from the look at which it was repeatable enough.
 
@@ -98,8 +114,10 @@ class Settling:
     def look(
         self, count: int, maps: Tensor, halves: Sequence[tuple[Tensor, Tensor]]
     ) -> tuple[Tensor, tuple[Json, ...]]:
-        """Return the maps so far and what is known of them: split-half rank correlation, repeatability, and the
-        standard error of a pixel (root mean square) over the range of the map.
+        """Return the maps so far, and for each sample what is known of its map.
+
+        That is split-half rank correlation, repeatability, relative standard error (None where the map is
+        constant) and, where the run may stop, the number of draws that the map rests on.
 
         Parameters
         ----------
@@ -110,26 +128,20 @@ class Settling:
         halves
             As `repeatability` takes them.
         """
-        split, repeat = (values.tolist() for values in repeatability(halves))
-        errors = (
-            torch.stack([((a - b) / 2).flatten(1).square().mean(1) for a, b in halves])
-            .mean(0)
-            .sqrt()
-            .tolist()
-        )
-        ranges = (maps.flatten(1).amax(1) - maps.flatten(1).amin(1)).tolist()
+        split, repeat = repeatability(halves)
+        known = {
+            "split_half_spearman": split.tolist(),
+            "repeatability": repeat.tolist(),
+            "relative_standard_error": relative_errors(maps, halves).tolist(),
+        }
         shown = maps.clone()
         for i, kept in enumerate(self._maps):
             if kept is not None:
                 shown[i] = kept
                 continue
-            self._facts[i] = {
-                "split_half_spearman": None if isnan(split[i]) else split[i],
-                "repeatability": None if isnan(repeat[i]) else repeat[i],
-                "relative_standard_error": errors[i] / ranges[i] if ranges[i] else None,
-            }
+            self._facts[i] = {name: None if isnan(v[i]) else v[i] for name, v in known.items()}
             if self.stop_at is not None:
                 self._facts[i][self.unit] = count
-                if repeat[i] >= self.stop_at:
+                if float(repeat[i]) >= self.stop_at:
                     self._maps[i] = maps[i].clone()
         return shown, tuple(dict(facts) for facts in self._facts)
