@@ -97,7 +97,7 @@ def table(found: Convergence) -> list[str]:
         f"Masks needed to rank pixels as well as `published` does with {found.counts[-1]:,}, and never worse",
         "with more:",
         "",
-        f"| | median | nine in ten | worst | at most {half:,} | fewer than `published` |",
+        f"| | median | nine in ten | worst | at most {half:,} | more than `published` |",
         "|---|---|---|---|---|---|",
     ]
     for estimator in found.agreement:
@@ -105,7 +105,7 @@ def table(found: Convergence) -> list[str]:
         lines.append(
             f"| `{estimator}` | {_masks(need.median())} | "
             f"{_masks(need.quantile(0.9, interpolation='higher'))} | {_masks(need.max())} | "
-            f"{_share(need <= half)} | {_share(need < found.counts[-1])} |"
+            f"{_share(need <= half)} | {_share(need > found.counts[-1])} |"
         )
     return lines
 
