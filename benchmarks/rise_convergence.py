@@ -210,7 +210,7 @@ def draw(found: Convergence, path: Path) -> None:
     left.set(xscale="log", xlabel="masks", ylabel="Spearman with the reference", ylim=(0.4, 1))
     left.set_title("Median and 10 to 90 % of photos and models", fontsize=10)
     right.set(xscale="log", xlabel="masks", ylabel="share of photos and models", ylim=(0, 1.02))
-    right.set_title(f"Masks needed to match `published` with {found.counts[-1]:,}", fontsize=10)
+    right.set_title(f"Masks needed to match published with {found.counts[-1]:,}", fontsize=10)
     for axes in (left, right):
         axes.set_xticks([n for n in SHOWN if n in found.counts])
         axes.xaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:,.0f}"))

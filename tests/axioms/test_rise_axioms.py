@@ -44,7 +44,7 @@ def misses(seed: int, estimator: Estimator, keep: float, masks: int = MASKS) -> 
     x, weights = torch.randn(2, 1, 3, SIZE, SIZE, generator=generator)
     method = RISE(masks=masks, cells=CELLS, keep=keep, estimator=estimator)
     found = method(
-        Model(Linear(weights[0], 3.0), kind="regression"), x, Output(), Execution(seed=seed)
+        Model(Linear(weights[0], 3.0), kind="regression"), x, Output(), Execution(seed=seed, precision="fp32")
     ).values[0]
     contribution = (x * weights)[0].sum(0).flatten().double()
     wanted = (covariance(keep) @ contribution / keep).reshape(SIZE, SIZE)

@@ -64,7 +64,9 @@ def plain_loop(net: nn.Module, x: Tensor, c: int, estimator: Estimator) -> Tenso
 
 
 def pose(x: Tensor, classes: list[int]) -> Question:
-    return ask(Model(networks.cnn().eval()), x, classes, Execution(batch_size=50), "probability")
+    return ask(
+        Model(networks.cnn().eval()), x, classes, Execution(batch_size=50, precision="fp32"), "probability"
+    )
 
 
 def last(question: Question, estimator: Estimator) -> Estimate:
@@ -89,7 +91,7 @@ def test_sums_by_shift_equal_the_direct_sum(shape: tuple[int, ...], estimator: E
     net = (networks.cnn if len(shape) == 3 else networks.cnn3d)().eval()
     x = networks.batch(shape, n=2)
     method = RISE(masks=150, estimator=estimator, keep=0.4)
-    found = method(Model(net), x, 1, Execution(seed=9)).values
+    found = method(Model(net), x, 1, Execution(seed=9, precision="fp32")).values
     cells = (4, 7, 7)[-len(shape) + 1 :]
     masks = RandomGrids(shape[1:], cells, 150, 0.4, seed=9).masks(torch.arange(150))
     with torch.no_grad():
