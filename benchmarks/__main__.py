@@ -1,198 +1,110 @@
-"""SeeWhy, its peers and the bare-forward floor: `python -m benchmarks [--repeats N] [--model SPEC]`.
+"""SeeWhy, its peers and the bare-forward floor in one run: `python -m benchmarks`.
 
-Prints a markdown table and writes it to benchmarks/results/. Fails when two that claim the same map differ.
+    python -m benchmarks                    # this machine's processor, two real networks and ResNet-50
+    python -m benchmarks --device cuda      # an accelerator: ResNet-50, ViT-B/16
+
+Prints markdown tables and writes them, the numbers and a plot to --out. Fails when two that claim the same
+map differ.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import platform
+import sys
+import time
+from importlib import metadata
 from pathlib import Path
 
-import captum
-import numpy as np
 import torch
-from captum.attr import IntegratedGradients, LayerGradCam, Occlusion
-from torch import Tensor
 
-import seewhy
-from benchmarks.contest import HEADER, Contest, Entrant
+from benchmarks import report
+from benchmarks.contests import CONTESTS, Setting
+from benchmarks.networks import network
 from seewhy.inputs.photos import demo_photos
-from seewhy.models.layers import default_layer
-from seewhy.models.model import Model
 
-BATCH = 16
-
-
-def contests(model: Model, x: Tensor) -> list[Contest]:
-    """Return the contests on one model and a batch of photos."""
-    net, one = model.module, x[:1]
-    target = int(net(one).argmax())
-    layer = default_layer(model, tuple(x.shape[1:])).name
-    size = tuple(x.shape[2:])
-
-    def forward(passes: int, batch: int = BATCH) -> None:
-        copies = one.expand(batch, -1, -1, -1).contiguous()
-        with torch.inference_mode():
-            for start in range(0, passes, batch):
-                net(copies[: min(batch, passes - start)])
-
-    def forward_backward(passes: int, batch: int = BATCH) -> None:
-        for start in range(0, passes, batch):
-            copies = one.expand(min(batch, passes - start), -1, -1, -1).contiguous().requires_grad_()
-            torch.autograd.grad(net(copies)[:, target].sum(), copies)
-
-    def ours(method: str, inputs: Tensor, **options: object) -> Tensor:
-        return seewhy.explain(model, inputs, method=method, target=target, **options).native
-
-    def cam_floor() -> None:
-        with torch.inference_mode():
-            net(x)
-
-    steps, masks, window, stride = 20, 200, 64, 32
-    windows = int(np.prod([-(-(s - window) // stride) + 1 for s in size]))
-    logit = seewhy.targets.Class(target, "logit")
-    return [
-        Contest(
-            f"Grad-CAM, {len(x)} photos",
-            len(x),
-            Entrant("floor: bare forward of the batch", cam_floor),
-            [
-                Entrant("seewhy", lambda: ours("grad_cam", x, relu=False)),
-                Entrant(
-                    "captum LayerGradCam",
-                    lambda: (
-                        LayerGradCam(net, net.get_submodule(layer)).attribute(x, target=target)[:, 0].detach()
-                    ),
-                ),
-            ],
-        ),
-        Contest(
-            f"Integrated Gradients, {steps} steps",
-            steps,
-            Entrant("floor: bare forward and backward", lambda: forward_backward(steps)),
-            [
-                Entrant("seewhy", lambda: ours("integrated_gradients", one, steps=steps, batch_size=BATCH)),
-                Entrant(
-                    f"captum, internal batch {BATCH}",
-                    lambda: (
-                        IntegratedGradients(net)
-                        .attribute(one, target=target, n_steps=steps, internal_batch_size=BATCH)
-                        .sum(1)
-                        .detach()
-                        .float()
-                    ),
-                ),
-            ],
-        ),
-        Contest(
-            f"Occlusion, {windows} windows of {window}, stride {stride}",
-            windows,
-            Entrant("floor: bare forward", lambda: forward(windows)),
-            [
-                Entrant(
-                    "seewhy",
-                    lambda: (
-                        seewhy.explain(
-                            model,
-                            one,
-                            method="occlusion",
-                            target=logit,
-                            window=window,
-                            stride=stride,
-                            batch_size=BATCH,
-                        ).values
-                    ),
-                ),
-                *(
-                    Entrant(
-                        f"captum, {n} an evaluation",
-                        lambda n=n: captum_occlusion(net, one, target, window, stride, n),
-                    )
-                    for n in (1, BATCH)
-                ),
-            ],
-        ),
-        Contest(
-            f"RISE, {masks} masks",
-            masks,
-            Entrant("floor: bare forward", lambda: forward(masks)),
-            [
-                Entrant(
-                    "seewhy", lambda: ours("rise", one, masks=masks, estimator="published", batch_size=BATCH)
-                ),
-                Entrant(
-                    "the published recipe (masks on the host)",
-                    lambda: published_rise(net, one, target, masks),
-                ),
-            ],
-            tolerance=float("inf"),  # other random masks: only the work is the same
-        ),
-    ]
-
-
-def captum_occlusion(
-    net: torch.nn.Module, x: Tensor, target: int, window: int, stride: int, each: int
-) -> Tensor:
-    """Return captum's occlusion map of one photo."""
-    with torch.inference_mode():
-        return (
-            Occlusion(net)
-            .attribute(
-                x,
-                target=target,
-                sliding_window_shapes=(3, window, window),
-                strides=(3, stride, stride),
-                perturbations_per_eval=each,
-            )[:, 0]
-            .float()
-        )
-
-
-def published_rise(net: torch.nn.Module, x: Tensor, target: int, masks: int, cells: int = 7) -> Tensor:
-    """Return RISE as published: masks resized one by one on the host, batches of 100, one sum at the end."""
-    from skimage.transform import resize
-
-    rng, (h, w) = np.random.default_rng(0), x.shape[2:]
-    cell = -(-h // cells)
-    stack = np.empty((masks, h, w), dtype=np.float32)
-    for i in range(masks):
-        grid = (rng.random((cells, cells)) < 0.5).astype(np.float32)
-        u, v = rng.integers(0, cell, 2)
-        side = (cells + 1) * cell
-        stack[i] = resize(grid, (side, side), order=1, mode="reflect", anti_aliasing=False)[
-            u : u + h, v : v + w
-        ]
-    on_device = torch.from_numpy(stack).to(x)[:, None]
-    with torch.inference_mode():
-        scores = torch.cat([net(x * m).softmax(1)[:, target] for m in on_device.split(100)])
-    return (torch.einsum("n,nhw->hw", scores, on_device[:, 0]) / masks / 0.5)[None]
+MODELS = {"cpu": "efficientnet-lite0,mobilenet-v2,resnet50", "cuda": "resnet50,vit_b16"}
+TASKS = {
+    "cpu": "rise,occlusion,score_cam,deletion_insertion,grad_cam,integrated_gradients,ablation_cam",
+    "cuda": ",".join(CONTESTS),
+}
 
 
 def main() -> None:
-    """Run the contests and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Run the contests and write the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--models", help="names separated by commas")
+    parser.add_argument("--tasks", help=f"of {', '.join(CONTESTS)}")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--model", default="efficientnet-lite0")
-    arguments = parser.parse_args()
-    model = seewhy.load(arguments.model)
-    for p in model.module.parameters():
-        p.requires_grad_(False)  # for the peers' sake; SeeWhy freezes by itself
-    x = model.prepare(list(demo_photos().values())[:4]).tensor
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
-    threads = torch.get_num_threads()
-    lines = [
-        f"{model.name} at {tuple(x.shape[2:])}, {device}, {threads} threads, torch {torch.__version__}, "
-        f"captum {captum.__version__}, {arguments.repeats} repeats in turn.\n",
-        HEADER,
-    ]
-    for contest in contests(model, x):
-        lines += contest.run(arguments.repeats)
-    table = "\n".join(lines) + "\n"
-    folder = Path(__file__).parent / "results"
-    folder.mkdir(exist_ok=True)
-    (folder / f"{model.name}.md").write_text(table)
-    print(table)
+    parser.add_argument("--photos", type=int, help="in a batch; 32 on accelerators, else 4")
+    parser.add_argument(
+        "--scale", type=float, help="share of the passes of each task; 1 on accelerators, else 0.05"
+    )
+    parser.add_argument("--half", choices=("none", "fp16", "bf16"), help="precision of the floor")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    options = parser.parse_args()
+    cuda = options.device == "cuda"
+    photos = options.photos or (32 if cuda else 4)
+    half = {"none": None}.get(options.half, options.half) or ("fp16" if cuda and not options.half else None)
+    versions = ", ".join(
+        f"{p} {_version(p)}" for p in ("torch", "captum", "grad-cam", "torchcam", "torchray")
+    )
+    device = torch.cuda.get_device_name() if cuda else f"{_processor()}, {torch.get_num_threads()} threads"
+    results: dict[str, list[report.Row]] = {}
+    text = [f"{device}; {versions}; {options.repeats} repeats in turn, medians."]
+    started = time.perf_counter()
+    for name in (options.models or MODELS[options.device]).split(","):
+        model = network(name, options.device)
+        files = list(demo_photos().values())
+        prepared = (
+            network("efficientnet-lite0", "cpu").prepare(files).tensor
+            if model.preprocess is None
+            else (model.prepare(files).tensor)
+        )
+        x = prepared.repeat(-(-photos // len(prepared)), 1, 1, 1)[:photos].to(options.device)
+        setting = Setting(model, x, half, 256 if cuda else 16, options.scale or (1.0 if cuda else 0.05))
+        rows: list[report.Row] = []
+        notes: list[str] = []
+        for task in (options.tasks or TASKS[options.device]).split(","):
+            contest = CONTESTS[task](setting)
+            contest.run(options.repeats)
+            rows += contest.rows()
+            notes += [f"- {contest.task}: {line}" for line in contest.agreement]
+            print(report.table(contest.rows()), flush=True)
+        results[name] = rows
+        facts = {
+            k[4]: v[1].facts for k, v in model.facts.items() if isinstance(k, tuple) and k[0] == "calibration"
+        }
+        text += [
+            f"\n## {name}\n",
+            report.table(rows),
+            "Agreement:\n",
+            *notes,
+            f"\nTrials: `{json.dumps(facts)}`",
+        ]
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / f"{options.device}.json").write_text(json.dumps(results, indent=1))
+        (options.out / f"{options.device}.md").write_text("\n".join(text) + "\n")
+    report.plot(results, text[0], options.out / f"{options.device}.png")
+    print("\n".join(text))
+    print(f"{time.perf_counter() - started:.0f} s", file=sys.stderr)
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "absent"
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [line for line in info.read_text().splitlines() if "model name" in line] if info.exists() else []
+    return names[0].split(":")[1].strip() if names else platform.machine()
 
 
 if __name__ == "__main__":

@@ -20,3 +20,9 @@ def _one_thread_each() -> None:
     """pytest-xdist already uses the cores; torch's own threads would only fight over them."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Automatic precision stays single: tests compare digits, on processors with bf16 units and without."""
+    monkeypatch.setattr("seewhy.perturb.calibration._halves", lambda _: ())

@@ -12,8 +12,8 @@ from typing import Literal, TypeAlias
 
 from seewhy.errors import BadInput, Cancelled
 
-Precision = Literal["fp32", "fp16", "bf16"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
+Precision = Literal["auto", "fp32", "fp16", "bf16"]
+PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "fp16", "bf16")
 
 
 Progress: TypeAlias = Callable[[int, int, str], None]
@@ -31,7 +31,12 @@ class Execution:
     batch_size
         Model inputs a forward pass, at least 1; `None` lets the scorer choose.
     precision
-        Arithmetic of forward-only passes; methods that differentiate always use fp32.
+        Arithmetic of forward-only passes; those that differentiate always use that of the weights. "auto"
+        takes half precision where a trial on the inputs shows that scores keep their order (see
+        `seewhy.perturb.calibration`), and says in the result what it took.
+    compiled
+        Whether forward-only passes run through `torch.compile`; None compiles where the device is an
+        accelerator and the run is long enough to repay it.
     progress
         Called after each batch.
     cancelled
@@ -42,7 +47,8 @@ class Execution:
 
     seed: int = 0
     batch_size: int | None = None
-    precision: Precision = "fp32"
+    precision: Precision = "auto"
+    compiled: bool | None = None
     progress: Progress | None = None
     cancelled: Callable[[], bool] | None = None
     device: str | None = None

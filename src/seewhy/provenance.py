@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from functools import cache
 from importlib import metadata
 
 import torch
@@ -16,11 +17,11 @@ from seewhy.question import Question
 from seewhy.types import Json
 
 
-def of_model(model: Model, batch: Inputs) -> Json:
-    """Return what identifies the model and the way inputs were prepared."""
+def of_model(model: Model, batch: Inputs, weights: str) -> Json:
+    """Return what identifies the model, its weights' hash included, and the way inputs were prepared."""
     return {
         "model": model.name,
-        "weights_sha256": model.weights_hash,
+        "weights_sha256": weights,
         "preprocessing": model.preprocess.to_json() if model.preprocess is not None else None,
         "input_size": list(batch.tensor.shape[1:]),
         "versions": versions(),
@@ -45,6 +46,11 @@ def of_run(execution: Execution) -> Json:
 
 def versions() -> Json:
     """Return the versions of SeeWhy, torch and Python, and the kind of device."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> Json:
     return {
         "seewhy": seewhy.__version__,
         "torch": metadata.version("torch"),
@@ -58,10 +64,10 @@ def display_pixels(model: Model, batch: Inputs) -> Tensor:
 
     Without a preprocessing to invert, each sample is scaled to its own range.
     """
-    x = batch.tensor.detach().float().cpu()
+    x = batch.tensor.detach().float()
     if model.preprocess is not None and len(model.preprocess.mean) == x.shape[1]:
-        return torch.stack([model.preprocess.display(sample) for sample in x])
+        return torch.stack([model.preprocess.display(sample) for sample in x]).cpu()
     low, high = x.flatten(1).amin(1), x.flatten(1).amax(1)
     span = (high - low).clamp_min(1e-12)
     shape = (-1, *[1] * (x.ndim - 1))
-    return ((x - low.reshape(shape)) / span.reshape(shape) * 255).round().to(torch.uint8)
+    return ((x - low.reshape(shape)) / span.reshape(shape) * 255).round().to(torch.uint8).cpu()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from seewhy.errors import DoesNotFit, NotFinite
 from seewhy.execution import Execution, Passes
 from seewhy.models.model import Model
 from seewhy.models.outputs import Answer
+from seewhy.models.weights import sweep
 from seewhy.targets import BoundTarget, TargetLike
 from seewhy.types import Batch, Rows, ScoreKind, Scores
 
@@ -41,7 +42,14 @@ class Question:
         The first pass with its graph, where it was kept (see `ask`).
     passes
         Counted as the work goes on.
+    weights
+        `Model.weights_hash` as the question was asked.
+    watched
+        Whether somebody looks at estimates before the last one; a method may skip them otherwise.
     """
+
+    whole: ClassVar[bool] = True
+    """Whether scores are those of the whole network on edited `x`."""
 
     model: Model
     x: Batch
@@ -51,6 +59,8 @@ class Question:
     execution: Execution
     first: Answer | None = None
     passes: Passes = field(default_factory=Passes)
+    weights: str = ""
+    watched: bool = True
 
     def answer(self, x: Batch, layers: Sequence[str] = (), *, differentiable: bool = False) -> Answer:
         """Run the model on `x`, keeping `layers` and whatever the target reads."""
@@ -138,8 +148,10 @@ def ask(
     execution: Execution,
     prefers: ScoreKind,
     layers: Sequence[str] = (),
+    *,
+    watched: bool = True,
 ) -> Question:
-    """Run the model once on the inputs and bind the target.
+    """Run the model once on the inputs, look at its weights, and bind the target.
 
     Parameters
     ----------
@@ -150,11 +162,13 @@ def ask(
     layers
         Layers with respect to whose outputs the caller will differentiate: where all inputs fit in one
         batch, this first pass is kept for it, so that it costs no second one.
+    watched
+        As in `Question`.
 
     Raises
     ------
     NotFinite
-        When the answer holds NaN or infinity.
+        When a weight or the answer holds NaN or infinity.
     BadInput
         When the target does not go with the answer.
     """
@@ -167,8 +181,10 @@ def ask(
         with torch.enable_grad() if keep else torch.no_grad():
             return model.answer(x[start:stop], read, differentiable=keep)
 
+    looking = sweep(model.module)  # accelerators do this while the first pass is being launched
     answers = list(in_batches(len(x), size, replace(execution, progress=None), run, "first pass"))
     output = torch.cat([a.output.detach() for a in answers])
+    weights = model.check_weights(looking)
     if not bool(output.isfinite().all()):
         raise NotFinite(
             f"Asked {model.name} for its answer",
@@ -185,5 +201,14 @@ def ask(
             ]
         )
     return Question(
-        model, x, bound, clean, output, execution, answers[0] if keep else None, Passes(forward=len(x))
+        model,
+        x,
+        bound,
+        clean,
+        output,
+        execution,
+        answers[0] if keep else None,
+        Passes(forward=len(x)),
+        weights,
+        watched,
     )

@@ -383,7 +383,12 @@ def _parse(text: str, model: Model) -> Target:
 
 
 def _bound_classes(model: Model, indices: list[int], kind: ScoreKind) -> BoundTarget:
-    wanted = torch.tensor(indices)
+    placed: dict[torch.device, Tensor] = {}
+
+    def wanted(device: torch.device) -> Tensor:
+        if device not in placed:  # copied once, not with every batch
+            placed[device] = torch.tensor(indices, device=device)
+        return placed[device]
 
     def score(a: Answer, rows: Rows) -> Scores:
         match kind:
@@ -393,7 +398,7 @@ def _bound_classes(model: Model, indices: list[int], kind: ScoreKind) -> BoundTa
                 values = model.probabilities(a.output)
             case "log_probability":
                 values = model.log_probabilities(a.output)
-        return values.gather(1, wanted.to(values.device)[rows.to(values.device)][:, None])[:, 0]
+        return values.gather(1, wanted(values.device)[rows.to(values.device)][:, None])[:, 0]
 
     return BoundTarget(score, tuple({"label": model.label(i), "index": i, "score": kind} for i in indices))
 

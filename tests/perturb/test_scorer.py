@@ -127,7 +127,7 @@ def test_running_out_of_memory_halves_the_batch_and_loses_nothing(
     scorer = Scorer(question)
     table = scorer.table(Brighter(11))
     assert float((table - plain_loop(question, 11)).abs().max()) < 1e-6
-    assert scorer.notes() == {"batch_halved_to": 2}
+    assert scorer.notes() == {"scoring": {"precision": "fp32"}, "batch_halved_to": 2}
     assert net.seen[-20:-16] == [16, 8, 4, 2]
     assert question.passes.forward - before == 33, "a pass that failed is not counted"
 

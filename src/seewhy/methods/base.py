@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Literal
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from seewhy import provenance
 from seewhy.attribution import Attribution
-from seewhy.errors import BadInput, DoesNotFit
+from seewhy.errors import BadInput, DoesNotFit, SeeWhyError
 from seewhy.execution import Execution
 from seewhy.models.model import Model
 from seewhy.question import Question, ask
@@ -163,7 +164,7 @@ class Method(ABC):
         BadInput
             For inputs or targets that do not go with the model.
         """
-        *_, final = self.stream(model, inputs, target, execution)
+        *_, final = self._stream(model, inputs, target, execution, watched=False)
         return final
 
     def stream(
@@ -174,6 +175,17 @@ class Method(ABC):
         execution: Execution | None = None,
     ) -> Iterator[Attribution]:
         """Yield ever better attributions; the last one equals what calling the method returns."""
+        yield from self._stream(model, inputs, target, execution, watched=True)
+
+    def _stream(
+        self,
+        model: Model | nn.Module,
+        inputs: Any,
+        target: TargetLike | Sequence[TargetLike],
+        execution: Execution | None,
+        *,
+        watched: bool,
+    ) -> Iterator[Attribution]:
         model = model if isinstance(model, Model) else Model(model)
         execution = execution or Execution()
         if reason := self.unfit(model):
@@ -185,24 +197,21 @@ class Method(ABC):
         batch = model.prepare(inputs)
         started = time.perf_counter()
         with model.untouched(execution.device):
-            model.check_weights()
-            notes = provenance.of_model(model, batch)
-            layers = self.layers(model, tuple(batch.tensor.shape[1:]))
-            question = ask(model, batch.tensor, target, execution, self.score_kind, layers)
+            try:
+                layers = self.layers(model, tuple(batch.tensor.shape[1:]))
+            except SeeWhyError:
+                model.check_weights()  # unsound weights are the better reason
+                raise
+            question = ask(model, batch.tensor, target, execution, self.score_kind, layers, watched=watched)
+            notes = provenance.of_model(model, batch, question.weights)
             notes["inputs"] = provenance.of_inputs(model, batch, question)
         pixels = provenance.display_pixels(model, batch)
-        estimates = self.estimate(question)
-        while True:
-            # The model is as found whenever the caller has the word.
-            with model.untouched(execution.device):
-                estimate = next(estimates, None)
-            if estimate is None:
-                return
+        for estimate in self._estimates(question, watched=watched):
             passes = {
                 "forward": question.passes.forward // len(batch),
                 "backward": question.passes.backward // len(batch),
             }
-            native = estimate.native.detach().float().cpu()
+            native = estimate.native.detach().float()
             values = resize(native, batch.tensor.shape[2:]) if estimate.values is None else estimate.values
             reliability = estimate.reliability or ({},) * len(batch)
             samples = [
@@ -211,7 +220,7 @@ class Method(ABC):
             ]
             yield Attribution(
                 values.detach().float().cpu(),
-                native,
+                native.cpu(),
                 pixels,
                 {
                     **notes,
@@ -227,6 +236,22 @@ class Method(ABC):
                     "execution": provenance.of_run(execution),
                 },
             )
+
+    def _estimates(self, question: Question, *, watched: bool) -> Iterator[Estimate]:
+        """Yield estimates, the model as found whenever the caller has the word; or the last one alone."""
+        device = question.execution.device
+        estimates = self.estimate(question)
+        if not watched:
+            with question.model.untouched(device):
+                last = deque(estimates, maxlen=1).pop()
+            yield last
+            return
+        while True:
+            with question.model.untouched(device):
+                estimate = next(estimates, None)
+            if estimate is None:
+                return
+            yield estimate
 
     def parameters(self) -> Json:
         """Return the hyper-parameters as plain JSON."""

@@ -107,7 +107,6 @@ def evaluate(
     measured: dict[tuple[str, str], Scored] = {}
     notes: Json = {}
     with model.untouched(execution.device):
-        model.check_weights()
         questions = {}
         for kind in dict.fromkeys(metric.prefers for metric in chosen):
             questions[kind] = ask(model, batch.tensor, wanted, execution, kind)
@@ -127,7 +126,7 @@ def evaluate(
         rows,
         {metric.name: metric.higher_is_better for metric in chosen},
         {
-            **provenance.of_model(model, batch),
+            **provenance.of_model(model, batch, first.weights),
             "inputs": provenance.of_inputs(model, batch, first),
             "metrics": {metric.name: metric.parameters() for metric in chosen},
             "notes": notes,

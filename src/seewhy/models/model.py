@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import zlib
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from seewhy.errors import BadInput, DoesNotFit, NotFinite
 from seewhy.inputs.batch import Inputs
 from seewhy.inputs.images import read_image
-from seewhy.models import taps
+from seewhy.models import taps, weights
 from seewhy.models.labels import Labels
 from seewhy.models.outputs import Answer, OutputKey, pick
 from seewhy.models.preprocessing import Preprocessing
@@ -101,9 +100,17 @@ class Model:
         self.output, self.activation, self.differentiable = output, activation, differentiable
         self.notes = tuple(notes)
         self._kind = kind
+        self._dtype: torch.dtype | None = None
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, {self._kind or 'kind not yet known'}, on {self.device})"
+
+    def with_module(self, module: nn.Module, dtype: torch.dtype) -> Model:
+        """Return this model with a network that does the same work and takes inputs of `dtype`."""
+        twin = copy.copy(self)
+        twin.__dict__.pop("memo", None)
+        twin.module, twin._dtype = module, dtype
+        return twin
 
     # -- where and what ------------------------------------------------------------------------------------
 
@@ -114,8 +121,8 @@ class Model:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Floating-point type of the weights."""
-        return next((t.dtype for t in self._tensors() if t.is_floating_point()), torch.float32)
+        """Floating-point type of the weights, and of the inputs that the network takes."""
+        return self._dtype or next((t.dtype for t in self._tensors() if t.is_floating_point()), torch.float32)
 
     def kind(self, output: Tensor) -> Kind:
         """Return what the answer holds: scores of classes, a vector, or numbers."""
@@ -131,30 +138,36 @@ class Model:
         Kept until a weight changes. That is told by a check sum over all weights, since writing through
         `.data` leaves no other trace.
         """
-        state = {k: t.detach() for k, t in self.module.state_dict().items() if isinstance(t, Tensor)}
-        key = tuple(_check_sum(t) for t in state.values())
-        known: tuple[tuple[int, ...], str] | None = self.facts.get("weights hash")
-        if known is None or known[0] != key:
-            digest = hashlib.sha256()
-            for name, t in state.items():
-                digest.update(f"{name} {t.dtype} {tuple(t.shape)}\n".encode())
-                digest.update(_bytes_of(t))
-            known = self.facts["weights hash"] = key, digest.hexdigest()[:16]
-        return known[1]
+        check_sums, _ = weights.sweep(self.module).settle()
+        return self._hash(check_sums)
 
-    def check_weights(self) -> None:
-        """Raise `NotFinite`, naming the parameter, where a weight is NaN or infinite."""
-        for name, t in self.module.state_dict().items():
-            # A finite sum proves every term finite and costs a tenth of asking each; only a doubtful sum is
-            # looked into.
-            if not isinstance(t, Tensor) or not (t.is_floating_point() or t.is_complex()):
-                continue
-            if not bool(t.detach().sum().isfinite()) and not bool(t.isfinite().all()):
-                raise NotFinite(
-                    f"Asked to explain {self.name}",
-                    f"Its weight {name!r} holds NaN or infinity",
-                    "Load a sound checkpoint",
-                )
+    def check_weights(self, sweep: weights.Sweep | None = None) -> str:
+        """Return `weights_hash`, provided that all weights are finite.
+
+        Parameters
+        ----------
+        sweep
+            A look at the weights that has begun; None begins one.
+
+        Raises
+        ------
+        NotFinite
+            When a weight is NaN or infinite, with its name.
+        """
+        check_sums, finite = (sweep or weights.sweep(self.module)).settle()
+        if not finite:
+            raise NotFinite(
+                f"Asked to explain {self.name}",
+                f"Its weight {weights.unsound(self.module)!r} holds NaN or infinity",
+                "Load a sound checkpoint",
+            )
+        return self._hash(check_sums)
+
+    def _hash(self, check_sums: tuple[int, ...]) -> str:
+        known: tuple[tuple[int, ...], str] | None = self.facts.get("weights hash")
+        if known is None or known[0] != check_sums:
+            known = self.facts["weights hash"] = check_sums, weights.digest(self.module)
+        return known[1]
 
     # -- asking --------------------------------------------------------------------------------------------
 
@@ -302,15 +315,3 @@ def _read(source: Any) -> Image.Image:
         f"Found {type(source).__name__}",
         "Give a path, a PIL image or a tensor batch",
     )
-
-
-def _bytes_of(t: Tensor) -> memoryview:
-    return t.cpu().contiguous().flatten().view(torch.uint8).numpy().data
-
-
-def _check_sum(t: Tensor) -> int:
-    """Return a number that any change of one element changes."""
-    if t.device.type == "cpu":
-        return zlib.crc32(_bytes_of(t))
-    whole = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}.get(t.element_size())
-    return int(t.contiguous().flatten().view(whole).sum()) if whole else zlib.crc32(_bytes_of(t))

@@ -60,6 +60,10 @@ class Jobs:
         """`(k,)` int64: for each job, the position of its edit in `edits`."""
         return self.which - self.span.start
 
+    def each(self, of_edits: Tensor) -> Tensor:
+        """Return `of_edits[place]`: what belongs to each job, of what belongs to each of `edits`."""
+        return of_edits if len(of_edits) == len(self) else of_edits[self.place]
+
 
 class Edits(ABC):
     """A numbered set of edits, the same for every sample or depending on it.
@@ -84,17 +88,17 @@ def compose(x: Tensor, keep: Tensor, fill: Fill, rows: Tensor | None = None) -> 
     Parameters
     ----------
     x
-        `(k, c, *size)`.
+        `(k, c, *size)`, or `(1, c, *size)` for all.
     keep
-        `(k, 1, *size)` in [0, 1]: 1 keeps the pixel.
+        `(k, 1, *size)` in [0, 1] in the type of `x`: 1 keeps the pixel.
     fill
         What hidden evidence is replaced by; pictures for all samples of the question, or for one.
     rows
         `(k,)`: the sample that each of `x` is; None: one of each, in order.
     """
-    rows = torch.arange(len(x), device=x.device) if rows is None else rows
-    kept, behind = x * keep, filled(x, keep, fill, rows)
-    return kept if behind is None else kept + (1 - keep) * behind
+    rows = torch.arange(len(keep), device=x.device) if rows is None else rows
+    behind = filled(x, keep, fill, rows)
+    return x * keep if behind is None else torch.lerp(x, behind, 1 - keep)
 
 
 def filled(x: Tensor, keep: Tensor, fill: Fill, rows: Tensor) -> Tensor | None:
@@ -102,12 +106,21 @@ def filled(x: Tensor, keep: Tensor, fill: Fill, rows: Tensor) -> Tensor | None:
 
     Parameters as in `compose`. A `Filler` is taken as constant: no gradient flows through it.
     """
-    if fill is None or isinstance(fill, Tensor):
-        return fill_of(fill, rows)
+    if fill is None:
+        return None
+    if isinstance(fill, Tensor):
+        return chosen(like(fill, x), rows)
     with torch.no_grad():
-        return fill(x.detach(), keep.detach(), rows)
+        return fill(x.detach().expand(len(rows), *x.shape[1:]), keep.detach(), rows).to(x)
 
 
-def fill_of(fill: Tensor | None, rows: Tensor) -> Tensor | None:
-    """Return the fill of each job: `(k, c, *size)`, or `fill` itself where all samples share it."""
-    return fill if fill is None or len(fill) == 1 else fill[rows]
+def like(picture: Tensor, x: Tensor) -> Tensor:
+    """Return pictures in the type of `x`, on its device, in its order of memory."""
+    picture = picture.to(x)
+    inside = x.ndim == picture.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    return picture.contiguous(memory_format=torch.channels_last) if inside else picture
+
+
+def chosen(x: Tensor, rows: Tensor) -> Tensor:
+    """Return `x[rows]`; where there is one sample only, `x` itself, which broadcasts."""
+    return x if len(x) == 1 else x[rows]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from seewhy.perturb.counters import normal
-from seewhy.perturb.edits import Edits, Fill, Jobs, compose
+from seewhy.perturb.edits import Edits, Fill, Jobs, chosen, compose
 from seewhy.resize import resize
 
 
@@ -34,7 +34,7 @@ class MapMasks(Edits):
     def apply(self, x: Tensor, jobs: Jobs) -> Tensor:
         """See `Edits.apply`."""
         masks = resize(self.maps[jobs.rows, jobs.which], x.shape[2:]).to(x)
-        return compose(x[jobs.rows], masks[:, None], self.fill, jobs.rows)
+        return compose(chosen(x, jobs.rows), masks[:, None], self.fill, jobs.rows)
 
 
 class NoisyMasks(Edits):
@@ -68,7 +68,7 @@ class NoisyMasks(Edits):
         drawn, place = which.unique(return_inverse=True)
         noise = self.deviation * normal(self.seed, drawn, x[0].numel()).reshape(-1, *x.shape[1:]).to(x)
         kept = torch.where(control.bool().reshape(-1, *[1] * (x.ndim - 1)), 1, masks)
-        return x[jobs.rows] * kept + noise[place] * (1 - masks)
+        return chosen(x, jobs.rows) * kept + noise[place] * (1 - masks)
 
 
 def stacked(maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

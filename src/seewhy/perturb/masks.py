@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from seewhy.perturb.counters import uniform
-from seewhy.perturb.edits import Edits, Fill, Jobs, compose
+from seewhy.perturb.edits import Edits, Fill, Jobs, chosen, compose
 from seewhy.types import Size
 
 
@@ -114,16 +114,22 @@ class RandomGrids(Grids):
         """See `Grids.draw`."""
         axes = len(self.shifts)
         drawn = uniform(self.seed, which, axes + prod(self.cells))
-        shifts = (drawn[:, :axes] * torch.tensor(self.shifts, device=which.device)).long()
+        shifts = torch.stack([(drawn[:, i] * count).long() for i, count in enumerate(self.shifts)], 1)
         return (drawn[:, axes:] < self.keep).float().reshape(-1, *self.cells), shifts
 
 
 def enlarge(grids: Tensor, matrices: Sequence[Tensor]) -> Tensor:
     """Return `(k, *size)`: every axis of `(k, *cells)` multiplied by its own `(k, size, cells)` matrices."""
-    for axis, matrix in enumerate(matrices, start=1):
-        moved = grids.movedim(axis, 1)
-        product = torch.bmm(matrix, moved.flatten(2))
-        grids = product.reshape(len(grids), matrix.shape[1], *moved.shape[2:]).movedim(1, axis)
+    last = len(matrices) - 1
+    for axis in range(last, -1, -1):
+        shape, matrix = grids.shape, matrices[axis]
+        if axis == last:
+            grids = torch.bmm(grids.flatten(1, -2), matrix.mT)
+        else:  # (k, cells before, cells, pixels behind): the cells become pixels
+            grids = matrix[:, None] @ grids.flatten(axis + 2).reshape(
+                len(grids), -1, shape[axis + 1], shape[axis + 2 :].numel()
+            )
+        grids = grids.reshape(*shape[: axis + 1], matrix.shape[1], *shape[axis + 2 :])
     return grids
 
 
@@ -140,5 +146,5 @@ class MaskEdits(Edits):
 
     def apply(self, x: Tensor, jobs: Jobs) -> Tensor:
         """See `Edits.apply`."""
-        masks = self.grids.masks(jobs.edits).to(x)[jobs.place]
-        return compose(x[jobs.rows], masks[:, None], self.fill, jobs.rows)
+        masks = jobs.each(self.grids.masks(jobs.edits).to(x))
+        return compose(chosen(x, jobs.rows), masks[:, None], self.fill, jobs.rows)

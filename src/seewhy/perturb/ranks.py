@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from seewhy.perturb.edits import Edits, Jobs
+from seewhy.perturb.edits import Edits, Jobs, chosen, like
 from seewhy.types import Maps
 
 
@@ -39,8 +39,8 @@ class RankEdits(Edits):
     """
 
     def __init__(self, order: Tensor, start: Tensor, finish: Tensor, pixels: int) -> None:
-        self.order, self.pixels = order, pixels
-        self.start, self.finish = start, finish
+        self.order, self.pixels = order.int(), pixels
+        self.start, self.finish = (p if p.ndim else p.reshape(1, *[1] * order.ndim) for p in (start, finish))
         self.places = order[0].numel()
 
     @property
@@ -51,5 +51,6 @@ class RankEdits(Edits):
     def apply(self, x: Tensor, jobs: Jobs) -> Tensor:
         """See `Edits.apply`."""
         edge = (jobs.which * self.pixels).reshape(-1, *[1] * (x.ndim - 2))
-        done = (self.order[jobs.rows] < edge)[:, None]
-        return torch.where(done, self.finish.expand_as(x)[jobs.rows], self.start.expand_as(x)[jobs.rows])
+        done = (chosen(self.order, jobs.rows) < edge)[:, None].to(x)
+        before, after = (chosen(like(p, x), jobs.rows) for p in (self.start, self.finish))
+        return torch.lerp(before, after, done)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from seewhy.errors import BadInput, MissingExtra, UnknownName
-from seewhy.perturb.edits import Edits, Fill, Jobs, compose
+from seewhy.perturb.edits import Edits, Fill, Jobs, chosen, compose
 from seewhy.question import Question
 from seewhy.types import Size
 
@@ -152,4 +152,4 @@ class SegmentEdits(Edits):
         shown = self.coalitions[jobs.rows, jobs.which]
         labels = self.segments.labels[jobs.rows]
         keep = shown.gather(1, labels.flatten(1)).reshape(labels.shape)[:, None].to(x)
-        return compose(x[jobs.rows], keep, self.fill, jobs.rows)
+        return compose(chosen(x, jobs.rows), keep, self.fill, jobs.rows)

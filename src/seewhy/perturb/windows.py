@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from seewhy.perturb.edits import Edits, Fill, Jobs, filled
+from seewhy.perturb.edits import Edits, Fill, Jobs, chosen, compose
 from seewhy.types import Size
 
 
@@ -74,6 +74,5 @@ class WindowEdits(Edits):
                 len(along), *(-1 if i == axis else 1 for i in range(len(self.windows.size)))
             )
             rest = rest // count
-        hidden, originals = inside[jobs.place][:, None], x[jobs.rows]
-        behind = filled(originals, (~hidden).to(x), self.fill, jobs.rows)
-        return torch.where(hidden, x.new_zeros(()) if behind is None else behind, originals)
+        keep = jobs.each((~inside).to(x))[:, None]
+        return compose(chosen(x, jobs.rows), keep, self.fill, jobs.rows)

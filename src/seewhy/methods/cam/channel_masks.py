@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from seewhy.perturb.edits import Edits, Jobs, compose, fill_of
+from seewhy.perturb.edits import Edits, Jobs, chosen, compose
 from seewhy.resize import resize
 from seewhy.types import Size
 
@@ -55,7 +55,7 @@ class ChannelMasks(Edits):
     def apply(self, x: Tensor, jobs: Jobs) -> Tensor:
         """See `Edits.apply`."""
         masks = self._enlarged(self.scaled[jobs.rows, self.channels[jobs.rows, jobs.which]]).to(x)
-        return compose(x[jobs.rows], masks[:, None], fill_of(self.fill, jobs.rows))
+        return compose(chosen(x, jobs.rows), masks[:, None], self.fill, jobs.rows)
 
     def spread(self, scores: Tensor, empty: float) -> Tensor:
         """Return `(n, k)`: the `(n, count)` scores at their channels, `empty` at constant channels."""
@@ -96,4 +96,4 @@ class Nothing(Edits):
     def apply(self, x: Tensor, jobs: Jobs) -> Tensor:
         """See `Edits.apply`."""
         shown = x[jobs.rows]
-        return compose(shown, torch.zeros_like(shown[:, :1]), fill_of(self.fill, jobs.rows))
+        return compose(shown, torch.zeros_like(shown[:, :1]), self.fill, jobs.rows)

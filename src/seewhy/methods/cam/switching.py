@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -76,6 +77,8 @@ class LayerQuestion(Question):
     base
         `(n, ...)`: what the anchor puts out on the inputs, where it is another layer.
     """
+
+    whole: ClassVar[bool] = False
 
     pixels: Tensor = field(kw_only=True)
     layer: str = field(kw_only=True)

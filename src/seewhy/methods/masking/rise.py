@@ -164,7 +164,9 @@ def estimates(
     samples, device = len(question.x), question.x.device
     scorer, sums = Scorer(question, "masks"), Sums(grids, keep, estimator, samples, device)
     settling = Settling(samples, stop_at, "masks")
-    due = looks(grids.count, often=stop_at is not None)
+    # Where nobody watches and nothing stops, the last look is enough.
+    looked = question.watched or stop_at is not None
+    due = looks(grids.count, often=stop_at is not None) if looked else iter((grids.count,))
     count = next(due)
     for chunk in scorer.stream(MaskEdits(grids, fill)):
         rest: Chunk | None = chunk

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from seewhy.batching import default_batch_size, in_batches
+from seewhy.methods.optimised.replay import Replayed
 from seewhy.question import Question
 from seewhy.types import Size
 
@@ -31,6 +32,8 @@ def descend(
     what: str,
     inputs_each: int = 1,
     within: tuple[float, float] | None = None,
+    before: Callable[[int], None] | None = None,
+    phases: int = 0,
 ) -> Iterator[int]:
     """Let `optimiser` take `steps` steps down the energies; yield the steps taken, `ESTIMATES` times.
 
@@ -52,26 +55,36 @@ def descend(
         Model inputs of a row in each step.
     within
         Range to which parameters are clamped after each step.
+    before
+        Told the number of each step, to set what changes with it in tensors on the device.
+    phases
+        Steps `i` and `i + phases` do the same work but for what `before` set, so that an accelerator may
+        replay it (see `replay`); 0: they may not.
     """
     execution = question.execution
     quiet = replace(execution, progress=None)
     batch = execution.batch_size or default_batch_size(question.x, differentiated=True)
     rows = max(1, batch // inputs_each)
     due = 1
+
+    def whole(phase: int) -> Tensor:
+        return _slope(question, parameters, energy, 0, len(parameters), phase, inputs_each)
+
+    replayed = Replayed(question, whole) if phases and len(parameters) <= rows else None
     for step in range(steps):
         execution.step(step, steps, what)
+        if before is not None:
+            before(step)
+        if replayed is not None and not replayed.refused:
+            parameters.grad = replayed(step % phases)
+        else:
 
-        def slope(start: int, stop: int, step: int = step) -> Tensor:
-            here = parameters[start:stop].detach().requires_grad_()
-            with torch.enable_grad():
-                energies = energy(here, start, stop, step)
-            found = question.gradient(energies, here)
-            question.passes.backward += (inputs_each - 1) * len(here)
-            return found
+            def slope(start: int, stop: int, step: int = step) -> Tensor:
+                return _slope(question, parameters, energy, start, stop, step, inputs_each)
 
-        slopes = list(in_batches(len(parameters), rows, quiet, slope, what))
-        rows = max(len(part) for part in slopes)  # smaller from now on where memory ran out
-        parameters.grad = torch.cat(slopes)
+            slopes = list(in_batches(len(parameters), rows, quiet, slope, what))
+            rows = max(len(part) for part in slopes)  # smaller from now on where memory ran out
+            parameters.grad = torch.cat(slopes)
         optimiser.step()
         if within is not None:
             parameters.clamp_(*within)
@@ -80,3 +93,21 @@ def descend(
             yield step + 1
     if execution.progress is not None:
         execution.progress(steps, steps, what)
+
+
+def _slope(
+    question: Question,
+    parameters: Tensor,
+    energy: Callable[[Tensor, int, int, int], Tensor],
+    start: int,
+    stop: int,
+    step: int,
+    inputs_each: int,
+) -> Tensor:
+    """Return the gradient of the energies of `parameters[start:stop]`."""
+    here = parameters[start:stop].detach().requires_grad_()
+    with torch.enable_grad():
+        energies = energy(here, start, stop, step)
+    found = question.gradient(energies, here)
+    question.passes.backward += (inputs_each - 1) * len(here)
+    return found

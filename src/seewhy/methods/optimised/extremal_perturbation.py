@@ -154,6 +154,11 @@ class ExtremalPerturbation(Method):
         pixels = generator.wide(parameters[0].reshape(-1, *generator.cells)).numel()
         wanted = sorted_areas(self.areas, pixels).to(device)
 
+        weight = torch.tensor(self.weight, device=device)  # on the device, so that steps can be replayed
+
+        def before(step: int) -> None:
+            weight.fill_(self.weight * _GROWTH**step)
+
         def masks(theta: Tensor) -> tuple[Tensor, Tensor]:
             """Return `(r, pixels)` masks with margin and `(r, 1, *size)` masks."""
             wide = generator.wide(theta.reshape(-1, *generator.cells))
@@ -181,7 +186,7 @@ class ExtremalPerturbation(Method):
             index = torch.arange(start, stop, device=device) % count
             area = (wide.sort(1).values - wanted[index]).square().mean(1)
             kept = reward(keep, samples[start:stop], self.mirror and step % 2 == 0)
-            return self.weight * _GROWTH**step * area - kept
+            return weight * area - kept
 
         def facts(keep: Tensor) -> tuple[Json, ...]:
             def kept_scores(start: int, stop: int) -> Tensor:
@@ -202,7 +207,9 @@ class ExtremalPerturbation(Method):
             )
 
         each = self._inputs_each
-        for done in descend(question, parameters, optimiser, energy, self.steps, self.title, each, (0, 1)):
+        for done in descend(
+            question, parameters, optimiser, energy, self.steps, self.title, each, (0, 1), before, phases=2
+        ):
             keep = masks(parameters)[1]
             values = self._smoothed(keep.reshape(len(x), count, *size).mean(1, keepdim=True))[:, 0]
             known = facts(keep) if done == self.steps else None

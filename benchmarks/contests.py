@@ -1,0 +1,343 @@
+"""What is contested: one function a task, from a model and photos to a `Contest`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import seewhy
+from benchmarks import peers
+from benchmarks.contest import Contest, Entrant
+from benchmarks.floors import Floor
+from seewhy.attribution import Attribution
+from seewhy.methods.masking.occlusion import Occlusion
+from seewhy.metrics.faithfulness.deletion import Deletion
+from seewhy.metrics.faithfulness.insertion import Insertion
+from seewhy.models.layers import default_layer
+from seewhy.models.model import Model
+from seewhy.models.taps import read
+from seewhy.targets import Class
+
+
+@dataclass
+class Setting:
+    """One model, photos and a scale of work.
+
+    Parameters
+    ----------
+    model
+        On its device, frozen.
+    x
+        `(n, c, h, w)` on that device.
+    half
+        Half precision whose bare passes are a second floor, or None.
+    batch
+        Batch for peers that let one choose.
+    scale
+        How many passes tasks ask for, as a part of the full ones.
+    """
+
+    model: Model
+    x: Tensor
+    half: str | None
+    batch: int
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        self.net: nn.Module = self.model.module
+        self.one = self.x[:1]
+        with torch.no_grad():
+            self.target = int(self.net(self.one).argmax())
+        self.layer = default_layer(self.model, tuple(self.x.shape[1:])).name
+        self.plain = Floor(self.net, self.one)
+        self.fast = self.plain if self.half is None else Floor(self.net, self.one, self.half)
+
+    @property
+    def cuda(self) -> bool:
+        """Whether on an accelerator."""
+        return self.x.is_cuda
+
+    def scaled(self, passes: int, least: int = 1) -> int:
+        """Return how many passes of a task are made."""
+        return max(least, round(passes * self.scale))
+
+    def explain(self, method: str, x: Tensor | None = None, **options: Any) -> Attribution:
+        """Explain with SeeWhy."""
+        return seewhy.explain(
+            self.model, self.one if x is None else x, method=method, target=self.target, **options
+        )
+
+    def floors(self, passes: int) -> list[Entrant]:
+        """Return the bare passes: in the half precision that is fast here first, if there is one."""
+        found = [Entrant(self.fast.name, lambda: self.fast.work(passes))]
+        if self.fast is not self.plain:
+            found.append(Entrant(self.plain.name, lambda: self.plain.work(passes)))
+        return found
+
+
+def rise(s: Setting) -> Contest:
+    """RISE on one photo; the published estimator, which everyone can check."""
+    masks, few = s.scaled(8192), s.scaled(2000)
+    floor, *others = s.floors(masks)
+
+    def ours(precision: str) -> Tensor:
+        found = s.explain("rise", masks=masks, estimator="published", precision=precision)
+        return found.values
+
+    entrants = [
+        Entrant("SeeWhy, automatic precision", lambda: ours("auto")),
+        Entrant("SeeWhy, fp32", lambda: ours("fp32"), repeats=2),
+        Entrant(
+            f"the same masks in a plain loop, fp32, batch {s.plain.batch}",
+            lambda: peers.same_masks(s.net, s.one, s.target, masks, s.plain.batch),
+            repeats=2,
+        ),
+        Entrant(
+            "the published recipe, masks made on the host",
+            _quiet(lambda: peers.published_rise(s.net, s.one, s.target, few)),
+            share=few / masks,
+            repeats=2,
+        ),
+    ]
+    if s.cuda:
+        entrants += [
+            Entrant(
+                f"TorchRay, batch {batch}",
+                _quiet(lambda batch=batch: peers.torchray_rise(s.net, s.one, s.target, few, batch)),
+                share=few / masks,
+                repeats=3,
+            )
+            for batch in (128, s.batch)
+        ]
+    # Half precision keeps the order of pixels, not every digit.
+    return Contest(f"RISE, {masks} masks", masks, floor, [*entrants, *others], rank=0.99)
+
+
+def occlusion(s: Setting) -> Contest:
+    """Windows of 16 pixels every 8 over one photo."""
+    window, stride = (16, 8) if s.scale >= 1 else (32, 24)
+    count = prod(-(-(side - window) // stride) + 1 for side in s.one.shape[2:])
+    floor, *others = s.floors(count)
+    score = Class(s.target, "logit")
+
+    def ours(precision: str) -> Tensor:
+        method = Occlusion(window=window, stride=stride)
+        return seewhy.explain(s.model, s.one, method=method, target=score, precision=precision).values
+
+    entrants = [
+        Entrant("SeeWhy, automatic precision", lambda: ours("auto")),
+        Entrant("SeeWhy, fp32", lambda: ours("fp32")),
+        *(
+            Entrant(
+                f"captum, {each} an evaluation",
+                lambda each=each: peers.captum_occlusion(s.net, s.one, s.target, window, stride, each),
+                repeats=3,
+            )
+            for each in (1, s.batch)
+        ),
+    ]
+    return Contest(f"Occlusion, {count} windows of {window}", count, floor, [*entrants, *others], rank=0.99)
+
+
+def score_cam(s: Setting) -> Contest:
+    """Score-CAM over every channel of the last layer, one photo."""
+    with torch.no_grad(), read(s.net, [s.layer]) as kept:
+        s.net(s.one)
+    channels = kept[s.layer].shape[1] if kept[s.layer].ndim == 4 else kept[s.layer].shape[-1]
+    floor, *others = s.floors(channels)
+    entrants = [
+        Entrant("SeeWhy, automatic precision", lambda: _done(s.explain("score_cam"))),
+        Entrant("SeeWhy, fp32", lambda: _done(s.explain("score_cam", precision="fp32"))),
+    ]
+    if kept[s.layer].ndim == 4:
+        entrants += [
+            Entrant(
+                f"grad-cam, batch {s.batch}",
+                _quiet(lambda: peers.library_cam("ScoreCAM", s.net, s.one, s.target, s.layer, s.batch)),
+                repeats=3,
+            ),
+            Entrant(
+                f"torchcam, batch {s.batch}",
+                lambda: peers.torchcam_score_cam(s.net, s.one, s.target, s.layer, s.batch),
+                repeats=3,
+            ),
+        ]
+    return Contest(f"Score-CAM, {channels} channels", channels, floor, [*entrants, *others])
+
+
+def deletion_insertion(s: Setting) -> Contest:
+    """Both curves of the photos."""
+    steps = s.scaled(224, 28)
+    passes = 2 * (steps + 1) * len(s.x)
+    floor, *others = s.floors(passes)
+    maps = seewhy.explain(s.model, s.x, method="gradient")
+    metrics = [Deletion(steps), Insertion(steps)]
+
+    def ours(precision: str) -> None:
+        seewhy.evaluate(s.model, s.x, maps, metrics, baselines=False, precision=precision)
+
+    entrants = [
+        Entrant("SeeWhy, automatic precision", lambda: ours("auto")),
+        Entrant("SeeWhy, fp32", lambda: ours("fp32"), repeats=2),
+    ]
+    return Contest(
+        f"Deletion and insertion, {steps} steps, {len(s.x)} photos", passes, floor, [*entrants, *others]
+    )
+
+
+def grad_cam(s: Setting) -> Contest:
+    """Grad-CAM of a batch: its forward pass, and backward from the score to the layer."""
+    with torch.no_grad(), read(s.net, [s.layer]) as kept:
+        s.net(s.x)
+
+    def bare() -> None:
+        with torch.enable_grad(), read(s.net, [s.layer], differentiable=True) as activations:
+            score = s.net(s.x)[:, s.target].sum()
+        torch.autograd.grad(score, activations[s.layer])
+
+    convolutional = kept[s.layer].ndim == 4
+    theirs = [
+        Entrant("captum", lambda: peers.captum_grad_cam(s.net, s.x, s.target, s.layer)),
+        Entrant(
+            "grad-cam", _quiet(lambda: peers.library_cam("GradCAM", s.net, s.x, s.target, s.layer, len(s.x)))
+        ),
+    ]
+    return Contest(
+        f"Grad-CAM, {len(s.x)} photos",
+        len(s.x),
+        Entrant("floor: forward, and backward to the layer", bare),
+        [
+            Entrant("SeeWhy", lambda: s.explain("grad_cam", s.x, relu=False).native),
+            *(theirs if convolutional else []),
+        ],
+        tolerance=1e-3 if s.cuda else 1e-4,
+    )
+
+
+def integrated_gradients(s: Setting) -> Contest:
+    """Fifty steps from the baseline to one photo."""
+    steps = s.scaled(50, 10)
+    batch = min(steps, s.batch)
+
+    def bare() -> None:
+        for start in range(0, steps, batch):
+            copies = s.one.expand(min(batch, steps - start), -1, -1, -1).contiguous().requires_grad_()
+            torch.autograd.grad(s.net(copies)[:, s.target].sum(), copies)
+
+    return Contest(
+        f"Integrated Gradients, {steps} steps",
+        steps,
+        Entrant("floor: bare forward and backward", bare),
+        [
+            Entrant(
+                "SeeWhy", lambda: s.explain("integrated_gradients", steps=steps, batch_size=batch).native
+            ),
+            Entrant(
+                f"captum, internal batch {batch}",
+                lambda: peers.captum_gradients(s.net, s.one, s.target, steps, batch),
+            ),
+        ],
+        tolerance=5e-3 if s.cuda else 1e-3,
+    )
+
+
+def ablation_cam(s: Setting) -> Contest:
+    """Every channel of the layer switched off in turn, one photo."""
+    with torch.no_grad(), read(s.net, [s.layer]) as kept:
+        s.net(s.one)
+    channels = kept[s.layer].shape[1] if kept[s.layer].ndim == 4 else kept[s.layer].shape[-1]
+    floor, *_ = s.floors(channels)
+    entrants = [Entrant("SeeWhy, resumed from the layer", lambda: _done(s.explain("ablation_cam")))]
+    if kept[s.layer].ndim == 4:
+        entrants.append(
+            Entrant(
+                f"grad-cam, batch {s.batch}",
+                _quiet(lambda: peers.library_cam("AblationCAM", s.net, s.one, s.target, s.layer, s.batch)),
+                repeats=3,
+            )
+        )
+    return Contest(f"Ablation-CAM, {channels} channels", channels, floor, entrants)
+
+
+def compiled_rise(s: Setting) -> Contest:
+    """RISE on many photos through the compiled network."""
+    photos, masks = 64, s.scaled(8192)
+    floor = Floor(s.net, s.one, s.half or "fp32", compiled=True, sizes=(1024,) if s.cuda else (8,))
+    x = s.one.expand(photos, -1, -1, -1).contiguous()
+    x = x + 0.01 * torch.randn(photos, 1, 1, 1, device=x.device)
+    return Contest(
+        f"RISE, {masks} masks, {photos} photos, compiled",
+        photos * masks,
+        Entrant(floor.name, lambda: floor.work(photos * masks // 8), share=1 / 8),
+        [
+            Entrant(
+                "SeeWhy, automatic precision, compiled",
+                lambda: _done(s.explain("rise", x, masks=masks, compiled=True)),
+                repeats=1,
+                warm=lambda: _done(s.explain("rise", x, masks=masks // 8, compiled=True)),
+            )
+        ],
+    )
+
+
+def extremal(s: Setting) -> Contest:
+    """An extremal perturbation of one photo; the floor is its forward and backward passes, one at a time."""
+    steps, area = s.scaled(800, 20), 0.1
+
+    def bare() -> None:
+        x = s.one.clone().requires_grad_()
+        for _ in range(steps):
+            torch.autograd.grad(s.net(x)[0, s.target], x)
+
+    entrants = [Entrant("SeeWhy", lambda: _done(s.explain("extremal_perturbation", steps=steps)), repeats=2)]
+    if s.cuda:
+        work = _quiet(lambda: peers.torchray_extremal(s.net, s.one, s.target, area, steps))
+        entrants.append(Entrant("TorchRay", lambda: _none(work()), repeats=1))
+    return Contest(
+        f"Extremal perturbation, {steps} steps",
+        steps,
+        Entrant("floor: bare forward and backward, eager", bare, repeats=1),
+        entrants,
+    )
+
+
+CONTESTS: dict[str, Callable[[Setting], Contest]] = {
+    c.__name__: c
+    for c in (
+        rise,
+        occlusion,
+        score_cam,
+        deletion_insertion,
+        grad_cam,
+        integrated_gradients,
+        ablation_cam,
+        compiled_rise,
+        extremal,
+    )
+}
+"""By name, in order."""
+
+
+def _done(found: object) -> None:
+    """Claim nothing of a result."""
+
+
+def _none(found: object) -> Tensor | None:
+    return None
+
+
+def _quiet(work: Callable[[], Any]) -> Callable[[], Tensor | None]:
+    """Return work that prints nothing and whose result, made of other random numbers, is not compared."""
+    import contextlib
+    import io
+
+    def run() -> None:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            work()
+
+    return run

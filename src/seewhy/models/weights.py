@@ -1,0 +1,106 @@
+"""Weights: whether they are sound, and a number that changes when they do."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from seewhy.models.untouched import parts
+
+_TOGETHER = 1 << 24
+"""Elements that one check on an accelerator looks at: few launches, and little memory."""
+_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
+_WHOLE = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One look at all weights, still under way on accelerators.
+
+    Parameters
+    ----------
+    parts
+        For some weights each: a check sum that depends on every bit and its place, and whether all are
+        finite; numbers, or int64 tensors of two.
+    """
+
+    parts: tuple[tuple[int, bool] | Tensor, ...]
+
+    def settle(self) -> tuple[tuple[int, ...], bool]:
+        """Return the check sums, and whether every weight is finite."""
+        waiting = [p for p in self.parts if isinstance(p, Tensor)]
+        arrived = iter(torch.stack(waiting).tolist() if waiting else ())
+        known = [next(arrived) if isinstance(p, Tensor) else p for p in self.parts]
+        return tuple(int(check) for check, _ in known), all(finite for _, finite in known)
+
+
+def sweep(module: nn.Module) -> Sweep:
+    """Begin to look at all parameters and buffers; an accelerator works on while the caller does."""
+    looks: list[tuple[int, bool] | Tensor] = []
+    there: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+    for t in (t.detach() for t in parts(module)[1]):
+        if t.is_cuda and t.element_size() in _WHOLE and not t.is_complex():
+            there.setdefault((t.device, t.dtype), []).append(t)
+        else:
+            looks.append((zlib.crc32(_bytes_of(t)), _finite(t)))
+    for same in there.values():
+        looks += [_look(group) for group in _groups(same)]
+    return Sweep(tuple(looks))
+
+
+def weights(module: nn.Module) -> dict[str, Tensor]:
+    """Return all parameters and buffers by name, detached."""
+    return {k: t.detach() for k, t in module.state_dict().items() if isinstance(t, Tensor)}
+
+
+def digest(module: nn.Module) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of all weights, names and types included."""
+    sha = hashlib.sha256()
+    for name, t in weights(module).items():
+        sha.update(f"{name} {t.dtype} {tuple(t.shape)}\n".encode())
+        sha.update(_bytes_of(t))
+    return sha.hexdigest()[:16]
+
+
+def unsound(module: nn.Module) -> str | None:
+    """Return the name of the first weight that holds NaN or infinity."""
+    return next((name for name, t in weights(module).items() if not _finite(t)), None)
+
+
+def _finite(t: Tensor) -> bool:
+    if not (t.is_floating_point() or t.is_complex()):
+        return True
+    # A finite sum proves every term finite and costs a tenth of asking each; a doubtful one is looked into.
+    return bool(t.sum().isfinite()) or bool(t.isfinite().all())
+
+
+def _bytes_of(t: Tensor) -> memoryview:
+    return t.cpu().contiguous().flatten().view(torch.uint8).numpy().data
+
+
+def _groups(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
+    group: list[Tensor] = []
+    held = 0
+    for t in tensors:
+        if group and held + t.numel() > _TOGETHER:
+            yield group
+            group, held = [], 0
+        group.append(t)
+        held += t.numel()
+    yield group
+
+
+def _look(group: list[Tensor]) -> Tensor:
+    """Return (check sum, whether all are finite) of tensors of one type, on their device."""
+    flat = torch.cat([t.reshape(-1) for t in group])
+    bits = flat.view(_WHOLE[flat.element_size()]).long()
+    place = torch.arange(1, len(bits) + 1, device=flat.device)
+    # Odd factors, one a place: no change of one element, and hardly an exchange of two, leaves the sum as is.
+    check = (bits * (place * _GOLDEN | 1)).sum()
+    finite = flat.isfinite().all() if flat.is_floating_point() else torch.ones((), device=flat.device)
+    return torch.stack([check, finite.long()])
