@@ -29,7 +29,7 @@ def test_leading_eigenvectors_of_the_covariance(
     size: tuple[int, ...], cells: tuple[int, ...], keep: float
 ) -> None:
     grids = RandomGrids(size, cells, 50, keep, seed=3)
-    found = MaskComponents(grids, keep)
+    found = MaskComponents(grids.matrices, keep)
     whole = covariance(grids)
     values = torch.linalg.eigvalsh(whole).flip(0)
     assert torch.allclose(found.variances, values[: found.count], atol=1e-12)
@@ -43,7 +43,7 @@ def test_leading_eigenvectors_of_the_covariance(
 
 def test_values_are_projections_of_the_masks() -> None:
     grids = RandomGrids((12, 15), (3, 4), 20, 0.3, seed=1)
-    found = MaskComponents(grids, 0.3)
+    found = MaskComponents(grids.matrices, 0.3)
     drawn, shifts = grids.draw(torch.arange(20))
     vectors = found.paint(torch.eye(found.count, dtype=torch.float64)).flatten(1)
     masks = enlarge(drawn.double(), [m[shifts[:, i]] for i, m in enumerate(grids.matrices)])
@@ -58,6 +58,6 @@ def test_values_are_projections_of_the_masks() -> None:
 def test_their_number_is_bounded_and_equal_variances_stay_together(monkeypatch: pytest.MonkeyPatch) -> None:
     grids = RandomGrids((20, 20), (5, 5), 4, 0.5, seed=0)
     monkeypatch.setattr(mask_components, "MOST", 2)
-    found = MaskComponents(grids, 0.5)
+    found = MaskComponents(grids.matrices, 0.5)
     assert found.count == 3, "the second and the third wave are one another turned by a right angle"
     assert float(found.variances[1]) == pytest.approx(float(found.variances[2]))

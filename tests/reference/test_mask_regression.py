@@ -43,7 +43,7 @@ def gathered(grids: RandomGrids, scores: Tensor, batch: int = 7) -> Sums:
 
 def dense(grids: RandomGrids, pixels: Tensor, scores: Tensor) -> tuple[Tensor, float]:
     """The map by the formulas of the page, from whole matrices; and the penalty by scipy."""
-    components = MaskComponents(grids, KEEP)
+    components = MaskComponents(grids.matrices, KEEP)
     e = components.paint(torch.eye(components.count, dtype=torch.float64)).flatten(1).T.numpy()
     v, m, s = components.variances.numpy(), pixels.numpy(), scores.numpy()
     n, s = len(s), s - s.mean()
@@ -89,7 +89,7 @@ def test_halves_are_regressions_of_their_own_under_one_penalty() -> None:
     sums = gathered(grids, scores)
     fit = sums.fit()
     assert fit is not None
-    components = MaskComponents(grids, KEEP)
+    components = MaskComponents(grids.matrices, KEEP)
     e = components.paint(torch.eye(components.count, dtype=torch.float64)).flatten(1).T
     pair = sums.halves(fit)[1]  # groups 0 and 2, 1 and 3: even and odd masks
     for half, found in enumerate(pair):
@@ -153,7 +153,7 @@ def test_a_mask_cut_between_batches_counts_once() -> None:
             super().add(values, group, scores, present.amax(1, keepdim=True).expand_as(present))
 
     broken = Sums(grids, KEEP, "regressed", 3, CPU)
-    broken.regression = Twice(MaskComponents(grids, KEEP), 4, 3, CPU)
+    broken.regression = Twice(MaskComponents(grids.matrices, KEEP), 4, 3, CPU)
     flat = scores.flatten()
     for at in range(0, 150, 4):
         broken.add(Chunk(Jobs.between(at, min(at + 4, 150), 3, CPU), flat[at : at + 4], at, 150))

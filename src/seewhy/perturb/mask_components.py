@@ -8,12 +8,15 @@ masks can do. Values of a mask along them follow from its small grid: the mask i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
 from math import prod
 
 import torch
 from torch import Tensor
 
-from seewhy.perturb.masks import Grids, enlarge
+from seewhy.perturb.masks import enlarge, shift_matrices
+from seewhy.types import Size
 
 SHARE = 0.995
 """Share of the variance of the masks that the leading components hold together, if so many are allowed."""
@@ -21,22 +24,28 @@ MOST = 256
 """Components at most, about."""
 
 
+@cache
+def mask_components(size: Size, cells: Size, keep: float) -> MaskComponents:
+    """Return the components of masks of `size` from grids of `cells`, found once."""
+    return MaskComponents([shift_matrices(length, s) for length, s in zip(size, cells, strict=True)], keep)
+
+
 class MaskComponents:
-    """The leading principal components of the masks of `grids`.
+    """The leading principal components of masks from grids with independent cells and uniform shifts.
 
     Parameters
     ----------
-    grids
-        Grids with independent cells and uniform shifts.
+    axes
+        For each axis its matrices, as `shift_matrices` returns them.
     keep
         Probability that a cell is on.
     """
 
-    def __init__(self, grids: Grids, keep: float) -> None:
+    def __init__(self, axes: Sequence[Tensor], keep: float) -> None:
         self.keep = keep
         together = keep * (1 - keep) * torch.ones((), dtype=torch.float64)
         waves = []
-        for matrices in grids.matrices:
+        for matrices in axes:
             along = torch.einsum("uac,ubc->ab", matrices, matrices) / len(matrices)
             values, vectors = torch.linalg.eigh(along)
             together = together[..., None] * values.clamp_min(0).flip(0)
@@ -55,9 +64,7 @@ class MaskComponents:
         for i, o in zip(index, self.orders, strict=True):
             self.place = self.place * o + i
         # A mask's values along the waves, from its grid: one small matrix a shift.
-        self._short = [
-            torch.einsum("ar,uac->urc", w, m) for w, m in zip(self.waves, grids.matrices, strict=True)
-        ]
+        self._short = [torch.einsum("ar,uac->urc", w, m) for w, m in zip(self.waves, axes, strict=True)]
 
     def values(self, grids: Tensor, shifts: Tensor) -> Tensor:
         """Return `(k, count)` float64: masks, less their mean, along the components.

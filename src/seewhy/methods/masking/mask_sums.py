@@ -12,11 +12,16 @@ from torch import Tensor
 from seewhy.batching import add_at
 from seewhy.methods.masking.mask_regression import Fit, MaskRegression
 from seewhy.methods.masking.repeatability import GROUPS, HALVINGS, lattice
-from seewhy.perturb.mask_components import MaskComponents
+from seewhy.perturb.edits import Jobs
+from seewhy.perturb.mask_components import mask_components
 from seewhy.perturb.masks import Grids
 from seewhy.perturb.scorer import Chunk
 
 Estimator = Literal["regressed", "centred", "published", "normalised"]
+
+
+_WORTH = 256
+"""Scores that are taken in at once: the sums cost as much for one as for a hundred."""
 
 
 class Sums:
@@ -49,22 +54,38 @@ class Sums:
             GROUPS * samples * self.keys, 2, prod(grids.cells), dtype=torch.float64, device=device
         )
         self.plain = torch.zeros(GROUPS * samples, 2, dtype=torch.float64, device=device)
+        self._waiting: list[Chunk] = []
         self.regression = (
-            MaskRegression(MaskComponents(grids, keep), GROUPS, samples, device)
+            MaskRegression(mask_components(grids.size, grids.cells, keep), GROUPS, samples, device)
             if estimator == "regressed"
             else None
         )
 
     def add(self, chunk: Chunk) -> None:
-        """Take in the scores of one batch."""
-        jobs = chunk.jobs
+        """Take in the scores of the next batch; small ones wait until they are worth the work."""
+        self._waiting.append(chunk)
+        if sum(len(c.jobs) for c in self._waiting) >= _WORTH:
+            self._take()
+
+    def _take(self) -> None:
+        """Add up what waits."""
+        if not self._waiting:
+            return
+        first, last = self._waiting[0].jobs.span, self._waiting[-1].jobs.span
+        jobs = Jobs(
+            torch.cat([c.jobs.rows for c in self._waiting]),
+            torch.cat([c.jobs.which for c in self._waiting]),
+            range(first.start, last.stop),
+        )
+        scores = torch.cat([c.scores for c in self._waiting])
+        self._waiting.clear()
         edits, place = jobs.edits, jobs.place
         grids, shifts = self.grids.draw(edits)
         key = torch.zeros_like(shifts[:, 0])
         for axis, count in enumerate(self.grids.shifts):
             key = key * count + shifts[:, axis]
         group = jobs.which % GROUPS * self.samples + jobs.rows
-        values = torch.stack((chunk.scores, torch.ones_like(chunk.scores)), 1).double()
+        values = torch.stack((scores, torch.ones_like(scores)), 1).double()
         weighted = values[:, :, None] * grids.flatten(1).double()[place][:, None]
         add_at(self.plain, group, values)
         add_at(self.by_shift, group * self.keys + key[place], weighted)
@@ -82,12 +103,14 @@ class Sums:
         fit
             What `fit` returns; None: it is made.
         """
+        self._take()
         everything = list(range(GROUPS))
         sums = self._enlarged(self._grouped().sum(0, keepdim=True), None)[0]
         return self._estimate(sums, everything, fit or self.fit(), None)
 
     def fit(self) -> Fit | None:
         """Return the regression on all masks; None where the estimator needs none."""
+        self._take()
         return None if self.regression is None else self.regression.fit(range(GROUPS))
 
     def halves(self, fit: Fit | None) -> list[tuple[Tensor, Tensor]]:
@@ -98,6 +121,7 @@ class Sums:
         fit
             The regression on all masks, whose penalties the halves share.
         """
+        self._take()
         pixels = lattice(self.grids.size)
         sums = self._enlarged(self._grouped(), pixels).cpu()
 
