@@ -17,7 +17,7 @@ from seewhy.models.model import Model
 from seewhy.models.outputs import Answer
 from seewhy.models.weights import sweep
 from seewhy.targets import BoundTarget, TargetLike
-from seewhy.types import Batch, Rows, ScoreKind, Scores
+from seewhy.types import Batch, Maps, Rows, ScoreKind, Scores
 
 T = TypeVar("T")
 
@@ -46,6 +46,9 @@ class Question:
         `Model.weights_hash` as the question was asked.
     watched
         Whether somebody looks at estimates before the last one; a method may skip them otherwise.
+    again
+        Where a metric is told: from another model to the `(n, *size)` maps that the scored maps' method makes
+        of the same inputs and targets on it. Methods are never told.
     """
 
     whole: ClassVar[bool] = True
@@ -61,6 +64,7 @@ class Question:
     passes: Passes = field(default_factory=Passes)
     weights: str = ""
     watched: bool = True
+    again: Callable[[Model], Maps] | None = None
 
     def answer(self, x: Batch, layers: Sequence[str] = (), *, differentiable: bool = False) -> Answer:
         """Run the model on `x`, keeping `layers` and whatever the target reads."""

@@ -101,6 +101,7 @@ def equivariance(method, seed: int, planted: bool = False) -> None:
 METHODS = {
     "rollout": AttentionRollout(),
     "transformer attribution": TransformerAttribution(),
+    "its first generation": TransformerAttribution(generation=1),
     "le_grad": LeGrad(),
 }
 

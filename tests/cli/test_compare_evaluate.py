@@ -203,3 +203,18 @@ def test_beating_the_baselines_follows_the_metrics_direction() -> None:
     assert found == {"good": ["deletion", "insertion"], "poor": []}
     # With the directions swapped (the planted bug) the answer must change.
     assert beats(Table(tuple(rows), {"deletion": True, "insertion": False})) != found
+
+
+def test_evaluate_by_parameter_randomisation(
+    run: Callable[..., Any], answer: Callable[..., Any], models: Path, photo: Path, tmp_path: Path
+) -> None:
+    spec, out = f"{models}:tiny", tmp_path / "o"
+    assert run("explain", photo, "--model", spec, "--method", "gradient", "--out", out).code == 0
+    metric = ("--metrics", "parameter_randomisation", "--steps", 2)
+    asked = ("evaluate", *out.glob("*.safetensors"), "--model", spec, *metric)
+    found = answer(*asked)
+    assert found["metrics"]["parameter_randomisation"]["steps"] == 2
+    means = {m["name"]: m["metrics"]["parameter_randomisation"]["mean"] for m in found["methods"]}
+    assert means["gradient"] < 0.95
+    assert all(means[name] == pytest.approx(1) for name in ("random", "centre", "edges"))
+    assert "parameter_randomisation, lower is better" in run(*asked).out

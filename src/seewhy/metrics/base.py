@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -12,6 +12,8 @@ from seewhy.methods.base import Cost, Paper
 from seewhy.question import Question
 from seewhy.registry import Registry
 from seewhy.types import Json, Maps, ScoreKind, Scores, Size
+
+MetricNeed = Literal["again"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Scored:
     curve
         `(n, steps)` float32 scores along the way, where the metric has such a way.
     at
-        `(steps,)` fraction of the input edited at each step, 0 to 1.
+        `(steps,)` how far along each step is, 0 to 1: what `Metric.along` says.
     notes
         Facts about the measurement, JSON-serialisable; lists hold one entry a sample.
     """
@@ -49,6 +51,14 @@ class Metric(ABC):
     higher_is_better: ClassVar[bool]
     bounds: ClassVar[tuple[float, float]]
     prefers: ClassVar[ScoreKind] = "probability"
+    needs: ClassVar[frozenset[MetricNeed]] = frozenset()
+    """What it reads besides the maps and the question: "again" is `question.again`."""
+    along: ClassVar[str] = "fraction of the input edited"
+    """What the curve, where there is one, runs over."""
+    up: ClassVar[str] = "score"
+    """What the curve shows."""
+    summary: ClassVar[str] = "area"
+    """What of the curve the value is."""
     paper: ClassVar[Paper]
 
     @abstractmethod
@@ -57,7 +67,10 @@ class Metric(ABC):
 
     @abstractmethod
     def cost(self, size: Size) -> Cost:
-        """Return the passes for one sample of `(height, width)` or `(frames, height, width)`."""
+        """Return the passes for one sample of `(height, width)` or `(frames, height, width)`.
+
+        -1 where they depend on the method whose maps are scored.
+        """
 
     def parameters(self) -> Json:
         """Return the hyper-parameters as plain JSON."""

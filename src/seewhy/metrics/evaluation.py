@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from seewhy import provenance
 from seewhy.attribution import Attribution
-from seewhy.errors import BadInput, DoesNotFit
-from seewhy.execution import Execution
+from seewhy.errors import BadInput
+from seewhy.execution import Execution, Passes
 from seewhy.methods.base import Cost
 from seewhy.metrics.base import METRICS, Metric, Scored
 from seewhy.metrics.baselines import BASELINES
+from seewhy.metrics.remembered import again, target_of, unmoved
 from seewhy.metrics.table import Row, Table
 from seewhy.models.loading import as_model
 from seewhy.models.model import Model
 from seewhy.question import ask
-from seewhy.targets import Class, Combination, Neuron, Output, Similarity, Target, TargetLike
-from seewhy.types import Json, ScoreKind, Size
+from seewhy.targets import Target, TargetLike
+from seewhy.types import Json, Maps, Size
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def evaluate(
     Raises
     ------
     BadInput
-        When attributions and inputs do not belong together, or explain different targets.
+        When attributions and inputs do not belong together, or explain different targets; when a metric makes
+        maps again and the method cannot be rebuilt from what an attribution remembers.
     """
     model = as_model(model)
     listed = [attributions] if isinstance(attributions, Attribution) else list(attributions)
@@ -99,11 +101,18 @@ def evaluate(
         _belongs(attribution, pixels)
     wanted = _targets(listed) if target is None else target
 
-    maps = dict(zip(_labels(listed), (a.values for a in listed), strict=True))
+    labels, repeated = _labels(listed), Passes()
+    maps = dict(zip(labels, (a.values for a in listed), strict=True))
     clash = maps.keys() & BASELINES.keys()
     assert not clash, f"methods named like baselines: {clash}"
     if baselines:
         maps |= {name: make(pixels, execution.seed) for name, make in BASELINES.items()}
+    repeats: dict[str, Callable[[Model], Maps]] = {}
+    if any("again" in metric.needs for metric in chosen):
+        repeats = {name: unmoved(values) for name, values in maps.items()}  # of the baselines
+        repeats |= {
+            name: again(a, batch, execution, repeated, target) for name, a in zip(labels, listed, strict=True)
+        }
     measured: dict[tuple[str, str], Scored] = {}
     notes: Json = {}
     with model.untouched(execution.device):
@@ -112,7 +121,10 @@ def evaluate(
             questions[kind] = ask(model, batch.tensor, wanted, execution, kind)
         for metric in chosen:
             for name, values in maps.items():
-                scored = metric.measure(questions[metric.prefers], values)
+                question = questions[metric.prefers]
+                if "again" in metric.needs:
+                    question = replace(question, again=repeats[name])
+                scored = metric.measure(question, values)
                 measured[metric.name, name] = scored
                 notes.setdefault(metric.name, {})[name] = scored.notes or {}
     rows = tuple(
@@ -130,15 +142,20 @@ def evaluate(
             "inputs": provenance.of_inputs(model, batch, first),
             "metrics": {metric.name: metric.parameters() for metric in chosen},
             "notes": notes,
-            "passes": {"forward": sum(q.passes.forward for q in questions.values()) // len(batch)},
+            "passes": {
+                "forward": (sum(q.passes.forward for q in questions.values()) + repeated.forward)
+                // len(batch)
+            },
             "execution": provenance.of_run(execution),
         },
     )
 
 
 def _row(sample: str, method: str, metric: str, scored: Scored, i: int, baseline: bool) -> Row:
-    at = () if scored.at is None else tuple(scored.at.tolist())
-    curve = () if scored.curve is None else tuple(scored.curve[i].tolist())
+    at: tuple[float, ...] = ()
+    curve: tuple[float, ...] = ()
+    if scored.at is not None and scored.curve is not None and not bool(scored.curve[i].isnan().any()):
+        at, curve = tuple(scored.at.tolist()), tuple(scored.curve[i].tolist())
     return Row(sample, method, metric, float(scored.values[i]), baseline, at, curve)
 
 
@@ -181,29 +198,4 @@ def _targets(attributions: list[Attribution]) -> list[Target]:
             "They explain different targets",
             "Give target=..., or evaluate them apart",
         )
-    return [_target(t) for t in remembered[0]]
-
-
-def _target(description: Json, *, open_score: bool = True) -> Target:
-    """Return the target of a description; `open_score` leaves the score of a class to the metric."""
-    kinds: tuple[ScoreKind, ...] = ("logit", "probability", "log_probability")
-    index, score = description.get("index"), description.get("score")
-    if "parts" in description:
-        return Combination(
-            tuple(_target(part, open_score=False) for part in description["parts"]),
-            tuple(description["weights"]),
-        )
-    if score in kinds and index is not None:
-        return Class(index) if open_score else Class(index, score)
-    if score == "output" and index is not None:
-        return Output(index)
-    if score == "activation":
-        cell = description["cell"]
-        return Neuron(description["layer"], description["index"], None if cell is None else tuple(cell))
-    if description["label"] == "similarity to its own embedding":
-        return Similarity()
-    raise DoesNotFit(
-        "Asked to evaluate with the explained target",
-        f"{description['label']!r} cannot be rebuilt from its record",
-        "Give target=...",
-    )
+    return [target_of(t) for t in remembered[0]]

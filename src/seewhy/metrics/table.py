@@ -32,7 +32,8 @@ class Row:
     baseline
         Whether `method` is a baseline that knows nothing of the model.
     at, curve
-        The fractions of the input edited, 0 to 1, and the score at each, where the metric follows a curve.
+        Where the metric follows a curve: how far along, 0 to 1 (fractions of the input edited, say), and the
+        score there.
     """
 
     sample: str
@@ -75,7 +76,7 @@ class MeanCurve:
     Parameters
     ----------
     at
-        Fractions of the input edited, 0 to 1, rising.
+        How far along, 0 to 1, rising (see `Metric.along`).
     scores
         The mean over the samples for which the metric is defined, at each of them.
     """

@@ -280,6 +280,34 @@ class Model:
         with untouched(self.module, device):
             yield
 
+    def copy(self) -> Model:
+        """Return the same model on a network of its own: what is done to that one leaves this one alone.
+
+        Raises
+        ------
+        DoesNotFit
+            When the network cannot be copied.
+        """
+        try:
+            module = copy.deepcopy(self.module)
+        except (RuntimeError, TypeError, NotImplementedError) as error:
+            raise DoesNotFit(
+                f"Asked for a copy of {self.name}",
+                f"Its network cannot be copied: {error}",
+                "Give it without hooks, locks and tensors that carry a graph",
+            ) from error
+        return Model(
+            module,
+            preprocess=self.preprocess,
+            labels=self.labels,
+            name=self.name,
+            output=self.output,
+            kind=self._kind,
+            activation=self.activation,
+            differentiable=self.differentiable,
+            notes=self.notes,
+        )
+
     def input_size(self) -> Size | None:
         """Return the `(height, width)` or `(frames, height, width)` of prepared inputs, if that is fixed."""
         if self.preprocess is None or self.preprocess.fit == "none":

@@ -72,10 +72,13 @@ def plots(table: Any) -> list[Plot]:
     areas = {(s.method, s.metric): s.mean for s in table.mean()}
     by_metric: dict[str, list[Curve]] = {}
     for c in table.curves():
-        note = f"area {areas[c.method, c.metric]:.3f}"
+        note = f"{METRICS[c.metric].summary} {areas[c.method, c.metric]:.3f}"
         line = Curve(c.method, c.at, c.scores, baseline=c.baseline, note=note)
         by_metric.setdefault(c.metric, []).append(line)
-    return [Plot(metric, curves) for metric, curves in by_metric.items()]
+    return [
+        Plot(metric, curves, METRICS[metric].along, METRICS[metric].up)
+        for metric, curves in by_metric.items()
+    ]
 
 
 def means(table: Any) -> list[Mean]:

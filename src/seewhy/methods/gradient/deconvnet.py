@@ -5,7 +5,9 @@ maxima were (the switches), and ReLUs rectify what comes back instead of what we
 which pattern excites a feature.
 
 It says little about the decision: the picture hardly changes when the last layer's weights are replaced by
-random numbers (a test shows it).
+random numbers (a test shows it). It fails parameter randomisation: on EfficientNet-Lite0 the rank correlation
+with the map of the trained network is 1.00 with the last layer shuffled, 0.59 with the upper half of the
+layers and 0.47 with all (docs/sanity.md).
 
 Formula
     max over channels of |R|, with R sent back like df/dx but at every ReLU y = max(z, 0): R_z = max(R_y, 0),

@@ -27,6 +27,9 @@ CompositeName = Literal[
     "epsilon_alpha2_beta1_flat",
 ]
 
+Sums = Literal["proportional", "own_sign", "balanced"]
+Norms = Literal["linear", "passed"]
+
 COMPOSITES: dict[CompositeName, tuple[RuleName | None, RuleName, RuleName]] = {
     "epsilon": (None, "epsilon", "epsilon"),
     "gamma": (None, "gamma", "gamma"),
@@ -48,13 +51,25 @@ FIRST_ONLY: tuple[RuleName, ...] = ("flat", "w_square", "z_box")
 class Composite:
     """Rules for the first layer (None: by its kind), for convolutions and for matrices.
 
-    `share_biases`: whether biases hand their part of the relevance to the inputs instead of keeping it.
+    Parameters
+    ----------
+    first, convolution, linear
+        The rules.
+    share_biases
+        Whether biases hand their part of the relevance to the inputs instead of keeping it.
+    sums
+        How two summands share: "proportional" to their values; in that proportion, but only where they have
+        the "own_sign" of the sum; or "balanced", proportional with the totals of a sample set right after.
+    norms
+        Layer norm and its like are "linear" with a fixed scale, or relevance is "passed" by them unchanged.
     """
 
     first: Rule | None
     convolution: Rule
     linear: Rule
     share_biases: bool = False
+    sums: Sums = "proportional"
+    norms: Norms = "linear"
 
     def rule(self, *, first: bool, convolution: bool) -> Rule:
         """Return the rule of a layer."""

@@ -35,6 +35,11 @@ Conservation
     wrong. `biases="share"` hands that out as far as contributions can take it (a depthwise convolution's
     output may have none but the bias). It suits z_plus; under epsilon and gamma, denominators without their
     bias may nearly vanish, and the map is noisy.
+Sanity
+    With the default composite of CNNs maps fail parameter randomisation: z_plus keeps relevance positive,
+    whatever the class, and the map follows the input. On EfficientNet-Lite0 its rank correlation with the map
+    of the trained network is 0.75 with the last layer shuffled, 0.73 with the upper half of the layers, 0.42
+    with all; with "epsilon", which has signs, 0.47, 0.44 and 0.07 (docs/sanity.md).
 Paper
     Bach et al.: On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise Relevance
     Propagation, 2015, https://doi.org/10.1371/journal.pone.0130140. Composites: Montavon et al.: Layer-Wise

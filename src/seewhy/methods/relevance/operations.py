@@ -22,18 +22,18 @@ from seewhy.errors import DoesNotFit
 from seewhy.methods.relevance.attention import multi_head_attention, scaled_dot_product_attention
 from seewhy.methods.relevance.composites import Composite
 from seewhy.methods.relevance.frozen import FROZEN
-from seewhy.methods.relevance.passing import Landing, passed, reads_pixels, share, weighted
+from seewhy.methods.relevance.passing import Landing, passed, reads_pixels, share, summed, weighted
 from seewhy.methods.relevance.rules import Weighted
 
 _LINEAR = """
     view view_as reshape reshape_as flatten unflatten permute transpose swapaxes swapdims movedim moveaxis t
-    adjoint contiguous clone to float double half bfloat16 type type_as unsqueeze squeeze expand expand_as
+    adjoint contiguous clone float double half bfloat16 type type_as unsqueeze squeeze expand expand_as
     broadcast_to repeat repeat_interleave tile cat concat concatenate stack hstack vstack chunk split
     split_with_sizes tensor_split unbind select narrow getitem setitem index_select gather take_along_dim roll
     flip rot90 pad pixel_shuffle pixel_unshuffle channel_shuffle unfold fold add radd sub rsub subtract neg
     negative pos sum mean cumsum diff avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d
     adaptive_avg_pool3d interpolate upsample dropout dropout1d dropout2d dropout3d alpha_dropout
-    feature_alpha_dropout where masked_fill T mT H mH
+    feature_alpha_dropout where masked_fill to T mT H mH
 """  # without a constant, or with one that keeps its part of the relevance
 _WINNERS = """
     max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d max amax min
@@ -82,7 +82,8 @@ class Followed(TorchFunctionMode):
     composite
         The rules of layers with weights.
     softmax
-        "taylor": by its gradient; "constant": attention weights count as constants.
+        "taylor": by its gradient; "constant": attention weights count as constants; "passed": relevance
+        passes it unchanged.
 
     Attributes
     ----------
@@ -113,16 +114,20 @@ class Followed(TorchFunctionMode):
             written_out = scaled_dot_product_attention if name.startswith("scaled") else multi_head_attention
             with self:  # its steps are operations like any other
                 return written_out(*args, **kwargs)
-        if name in FROZEN:
-            return FROZEN[name](*args, **kwargs)
-        if name in PASSED:
+        if name in PASSED or (name.endswith("_norm") and self.composite.norms == "passed"):
             (x, *others), kwargs = _input_first(args, kwargs)
             return passed(x, lambda t: func(t, *others, **kwargs))
+        if name in FROZEN:
+            return FROZEN[name](*args, **kwargs)
+        if name == "add" and self.composite.sums != "proportional" and _two_alike(args, kwargs):
+            return summed(args[0], args[1], self.composite.sums)
         if name in PRODUCTS:
             args, kwargs = _shared(name, args, kwargs)
             return func(*args, **kwargs)
         if name in QUOTIENTS:
             return func(args[0], *_map(args[1:], Tensor.detach), **_map(kwargs, Tensor.detach))
+        if name == "softmax" and self.softmax == "passed":
+            return passed(args[0], lambda t: func(t, *args[1:], **kwargs))
         out = func(*args, **kwargs)
         if name in GATES or (name == "softmax" and self.softmax == "constant"):
             return _map(out, Tensor.detach)
@@ -212,6 +217,16 @@ def _shared(
         factors, lambda t: share(t, 1 / count) if t.requires_grad else t
     )
     return (*summands, *shared[0]), shared[1]
+
+
+def _two_alike(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Tell whether a sum is of two tensors of one shape that both depend on the input."""
+    return (
+        not kwargs
+        and len(args) == 2
+        and all(isinstance(t, Tensor) and t.requires_grad for t in args)
+        and args[0].shape == args[1].shape
+    )
 
 
 def _place(module: nn.Module) -> str:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from seewhy.methods.relevance.composites import Sums
 from seewhy.methods.relevance.rules import Rule, Weighted, redistribute
 
 _SMALLEST = 1e-20
@@ -76,6 +77,56 @@ class _Share(Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient * ctx.share, None
+
+
+class _Summed(Function):
+    """A sum whose summands do not share in plain proportion."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, way: Sums) -> Tensor:
+        ctx.save_for_backward(a, b)
+        ctx.way = way
+        return a + b
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        a, b = ctx.saved_tensors
+        y = a + b
+        if ctx.way == "own_sign":
+            parts = [torch.where(y < 0, t.clamp(max=0), t.clamp(min=0)) for t in (a, b)]
+            n = parts[0] + parts[1]
+            each = gradient * torch.where(n != 0, y / n, torch.zeros_like(n))
+            return each * (parts[0] != 0), each * (parts[1] != 0), None
+        totals = [(t * gradient).flatten(1).sum(1) for t in (a, b)]
+        size = totals[0].abs() + totals[1].abs()
+        whole = torch.where(size > 0, (totals[0] + totals[1]) / size, torch.zeros_like(size))
+        shape = (-1, *[1] * (gradient.ndim - 1))
+        g_a, g_b = (gradient * (whole * t.sign()).reshape(shape) for t in totals)
+        return g_a, g_b, None
+
+
+def summed(a: Tensor, b: Tensor, way: Sums) -> Tensor:
+    """Return a + b; relevance is shared as `Composite.sums` says, the first axis being samples."""
+    out: Tensor = _Summed.apply(a, b, way)
+    return out
+
+
+def last_layers(t: Tensor) -> list[Any]:
+    """Return the steps of those layers with weights that no other stands behind on the way to `t`.
+
+    Their `rule` may be set before relevance is sent back.
+    """
+    found, waiting, seen = [], [t.grad_fn], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if isinstance(node, _Weighted._backward_cls):
+            found.append(node)
+            continue
+        waiting.extend(following for following, _ in node.next_functions)
+    return found
 
 
 def weighted(x: Tensor, layer: Weighted, rule: Rule, landing: Landing) -> Tensor:

@@ -7,8 +7,8 @@ let relevance pass some channels only, names the layers and gives masks.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -18,8 +18,11 @@ from seewhy.methods.relevance.composites import Composite
 from seewhy.methods.relevance.frozen import LengthsFixed
 from seewhy.methods.relevance.operations import Followed
 from seewhy.methods.relevance.passing import Landing, carried
+from seewhy.models.attention import reading
+from seewhy.models.outputs import Answer
 from seewhy.question import Question
-from seewhy.types import Batch, Scores
+from seewhy.targets import BoundTarget
+from seewhy.types import Batch, Rows, Scores
 
 _SAME = 1e-3
 """Largest difference from the plain pass, as a part of the answer's largest magnitude."""
@@ -47,12 +50,66 @@ class Trace:
         Outputs of the layers that were asked for, by name.
     landing
         Where rules of first layers put out.
+    answer
+        What the pass answered.
+    attention
+        Attention weights of the pass in order, as `models.attention.reading` has them, if asked for.
     """
 
     x: Batch
     scores: Scores
     layers: dict[str, Tensor]
     landing: Landing
+    answer: Answer
+    attention: list[Tensor] = field(default_factory=list)
+
+    def from_slopes(self, target: BoundTarget, rows: Rows, *, unsigned: bool = False) -> Trace:
+        """Return the same pass with relevance that starts as slopes: 1 at a class' logit, whatever that is.
+
+        The relevance of what a target reads of the answer is then the gradient of the score with respect to
+        it, instead of that times its value. Where a value is 0 nothing can start.
+
+        Parameters
+        ----------
+        target, rows
+            The target, and the sample of each row of the pass.
+        unsigned
+            Start with magnitudes.
+        """
+        read = [self.answer.output, *(self.answer.activations[layer] for layer in target.layers)]
+        plain = target(self.answer, rows)
+        slopes: Sequence[Tensor | None] = [None]
+        if plain.requires_grad:
+            slopes = torch.autograd.grad(plain.sum(), read, retain_graph=True, allow_unused=True)
+        if all(slope is None for slope in slopes):
+            raise _cut_off()
+        with torch.enable_grad():
+            parts = [
+                (t * torch.where(t == 0, 0, (slope.abs() if unsigned else slope) / t).detach())
+                for t, slope in zip(read, slopes, strict=True)
+                if slope is not None
+            ]
+            return replace(self, scores=torch.stack([p.flatten(1).sum(1) for p in parts]).sum(0))
+
+    def reach(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Send the scores back as far as some tensors of the pass; return the relevance of each, its shape.
+
+        Raises
+        ------
+        DoesNotFit
+            When the scores depend on none of them.
+        """
+        gradients: Sequence[Tensor | None] = [None]
+        if self.scores.requires_grad:
+            gradients = torch.autograd.grad(
+                self.scores.sum(), list(tensors), retain_graph=True, allow_unused=True
+            )
+        if all(g is None for g in gradients):
+            raise _cut_off()
+        return [
+            torch.zeros_like(t) if g is None else (t * g).detach()
+            for t, g in zip(tensors, gradients, strict=True)
+        ]
 
     def relevance(self, masks: Mapping[str, Tensor] | None = None) -> Relevance:
         """Send the scores back.
@@ -79,11 +136,7 @@ class Trace:
                     self.scores.sum(), (self.x, *self.layers.values()), retain_graph=True, allow_unused=True
                 )
         if gradients[0] is None and not self.landing.found:
-            raise DoesNotFit(
-                "Asked to follow relevance from the score to the input",
-                "The score does not depend on it through operations that have rules",
-                "Choose a target before the last sigmoid, or a method that needs no gradient (rise)",
-            )
+            raise _cut_off()
         pixels, *others = (
             torch.zeros_like(a) if g is None else (a * g).detach()
             for a, g in zip((self.x, *self.layers.values()), gradients, strict=True)
@@ -100,10 +153,27 @@ class Trace:
         return Relevance(pixels, dict(zip(self.layers, others, strict=True)))
 
 
+def _cut_off() -> DoesNotFit:
+    return DoesNotFit(
+        "Asked to follow relevance from the score to the input",
+        "The score does not depend on it through operations that have rules",
+        "Choose a target before the last sigmoid, or a method that needs no gradient (rise)",
+    )
+
+
 def follow(
-    question: Question, start: int, stop: int, composite: Composite, softmax: str, layers: Sequence[str] = ()
+    question: Question,
+    start: int,
+    stop: int,
+    composite: Composite,
+    softmax: str,
+    layers: Sequence[str] = (),
+    *,
+    attention: bool = False,
 ) -> Trace:
     """Run samples `start .. stop` forward, followed, with `layers` to read relevance at.
+
+    `attention`: keep the attention weights to read relevance at, too.
 
     Raises
     ------
@@ -114,7 +184,8 @@ def follow(
     module = question.model.module
     x = question.x[start:stop].detach().clone().requires_grad_()
     with torch.enable_grad():
-        with Followed(module, composite, softmax) as followed:
+        reader: AbstractContextManager[list[Tensor]] = reading() if attention else nullcontext([])
+        with Followed(module, composite, softmax) as followed, reader as taken:
             answer = question.answer(x, layers, differentiable=bool(layers))
         with LengthsFixed():
             scores = question.target(answer, question.rows[start:stop])
@@ -126,4 +197,5 @@ def follow(
             f"Its answer is then off by {float(gap):.2g}: it reads tensors again that it overwrote",
             "Choose a method that needs plain gradients (gradient, integrated_gradients) or none (rise)",
         )
-    return Trace(x, scores, {name: answer.activations[name] for name in layers}, followed.landing)
+    tapped = {name: answer.activations[name] for name in layers}
+    return Trace(x, scores, tapped, followed.landing, answer, taken)

@@ -124,6 +124,35 @@ class ZPlus(AlphaBeta):
 
 
 @dataclass(frozen=True)
+class Excitation(Rule):
+    """n = x+ w+ + x- w-, or with -w for w (`dual`): the z+ rule without biases."""
+
+    dual: bool = False
+
+    def terms(self, layer: Weighted, *signals: Tensor) -> Iterator[Term]:
+        """See `Rule.terms`."""
+        (x,), w = signals, -layer.weight if self.dual else layer.weight
+        yield 1.0, _split(layer, x, _positive(w), _negative(w), None)
+
+
+@dataclass(frozen=True)
+class OwnSign(Rule):
+    """Contributions of the output's own sign, without biases.
+
+    z > 0: n = x+ w+ + x- w-;  z < 0: n = x+ w- + x- w+.
+    """
+
+    def terms(self, layer: Weighted, *signals: Tensor) -> Iterator[Term]:
+        """See `Rule.terms`."""
+        (x,), w = signals, layer.weight
+        with torch.no_grad():
+            z = layer(x, w, layer.bias)
+        yield (z > 0).to(z), _split(layer, x, _positive(w), _negative(w), None)
+        if bool((z < 0).any()):
+            yield (z < 0).to(z), _split(layer, x, _negative(w), _positive(w), None)
+
+
+@dataclass(frozen=True)
 class Gamma(Rule):
     """Contributions of the output's own sign count 1 + gamma times.
 
