@@ -164,9 +164,7 @@ def estimates(
     samples, device = len(question.x), question.x.device
     scorer, sums = Scorer(question, "masks"), Sums(grids, keep, estimator, samples, device)
     settling = Settling(samples, stop_at, "masks")
-    # Where nobody watches and nothing stops, the last look is enough.
-    looked = question.watched or stop_at is not None
-    due = looks(grids.count, often=stop_at is not None) if looked else iter((grids.count,))
+    due = looks(grids.count, often=stop_at is not None)
     count = next(due)
     for chunk in scorer.stream(MaskEdits(grids, fill)):
         rest: Chunk | None = chunk
@@ -174,6 +172,9 @@ def estimates(
             part, rest = _cut(rest, count * samples, samples)
             sums.add(part)
             if part.done < count * samples:
+                continue
+            if count < grids.count and not question.watched and stop_at is None:
+                count = next(due)  # cut there all the same: sums in another order would differ in a last bit
                 continue
             fit = sums.fit()
             maps, facts = settling.look(count, sums.maps(fit).float(), sums.halves(fit))
