@@ -104,6 +104,7 @@ def rise(s: Setting) -> Contest:
 
     entrants = [
         *s.ours(ours),
+        Entrant("SeeWhy, every default but the masks", lambda: _done(s.explain("rise", masks=masks))),
         Entrant(
             f"the same masks in a plain loop, fp32, batch {s.plain.batch}",
             lambda: peers.same_masks(s.net, s.one, s.target, masks, s.plain.batch),

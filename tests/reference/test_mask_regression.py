@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from seewhy.methods.masking import mask_regression
+from seewhy.methods.masking import mask_regression, mask_sums
 from seewhy.methods.masking.mask_regression import MaskRegression
 from seewhy.methods.masking.mask_sums import Sums
 from seewhy.perturb.edits import Jobs
@@ -137,7 +137,8 @@ def test_it_converges_to_the_exact_covariance_of_a_nonlinear_score(monkeypatch: 
     assert miss(128_000) > 0.03
 
 
-def test_a_mask_cut_between_batches_counts_once() -> None:
+def test_a_mask_cut_between_batches_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mask_sums, "_WORTH", 1)  # nothing waits for more
     grids, _, scores = scene(50, samples=3)
     whole, cut = gathered(grids, scores, batch=1000), gathered(grids, scores, batch=4)
     assert whole.regression is not None

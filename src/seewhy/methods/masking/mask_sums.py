@@ -65,10 +65,10 @@ class Sums:
         """Take in the scores of the next batch; small ones wait until they are worth the work."""
         self._waiting.append(chunk)
         if sum(len(c.jobs) for c in self._waiting) >= _WORTH:
-            self._take()
+            self.settle()
 
-    def _take(self) -> None:
-        """Add up what waits."""
+    def settle(self) -> None:
+        """Take in what waits."""
         if not self._waiting:
             return
         first, last = self._waiting[0].jobs.span, self._waiting[-1].jobs.span
@@ -103,14 +103,14 @@ class Sums:
         fit
             What `fit` returns; None: it is made.
         """
-        self._take()
+        self.settle()
         everything = list(range(GROUPS))
         sums = self._enlarged(self._grouped().sum(0, keepdim=True), None)[0]
         return self._estimate(sums, everything, fit or self.fit(), None)
 
     def fit(self) -> Fit | None:
         """Return the regression on all masks; None where the estimator needs none."""
-        self._take()
+        self.settle()
         return None if self.regression is None else self.regression.fit(range(GROUPS))
 
     def halves(self, fit: Fit | None) -> list[tuple[Tensor, Tensor]]:
@@ -121,7 +121,7 @@ class Sums:
         fit
             The regression on all masks, whose penalties the halves share.
         """
-        self._take()
+        self.settle()
         pixels = lattice(self.grids.size)
         sums = self._enlarged(self._grouped(), pixels).cpu()
 

@@ -174,7 +174,8 @@ def estimates(
             if part.done < count * samples:
                 continue
             if count < grids.count and not question.watched and stop_at is None:
-                count = next(due)  # cut there all the same: sums in another order would differ in a last bit
+                sums.settle()  # all the same: sums in another order would differ in a last bit
+                count = next(due)
                 continue
             fit = sums.fit()
             maps, facts = settling.look(count, sums.maps(fit).float(), sums.halves(fit))
