@@ -148,7 +148,7 @@ def occlusion(s: Setting) -> Contest:
             Entrant(
                 f"captum, {each} an evaluation",
                 lambda each=each: peers.captum_occlusion(s.net, s.one, s.target, window, stride, each),
-                repeats=3,
+                repeats=1 if each == 1 else 3,
             )
             for each in (1, s.batch)
         ),
