@@ -45,6 +45,7 @@ def main() -> None:
         "--scale", type=float, help="share of the passes of each task; 1 on accelerators, else 0.05"
     )
     parser.add_argument("--half", choices=("none", "fp16", "bf16"), help="precision of the floor")
+    parser.add_argument("--exact", action=argparse.BooleanOptionalAction, help="single precision, too")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     cuda = options.device == "cuda"
@@ -67,6 +68,7 @@ def main() -> None:
         )
         x = prepared.repeat(-(-photos // len(prepared)), 1, 1, 1)[:photos].to(options.device)
         setting = Setting(model, x, half, 256 if cuda else 16, options.scale or (1.0 if cuda else 0.05))
+        setting.exact = not cuda if options.exact is None else options.exact
         rows: list[report.Row] = []
         notes: list[str] = []
         for task in (options.tasks or TASKS[options.device]).split(","):
@@ -77,7 +79,9 @@ def main() -> None:
             print(report.table(contest.rows()), flush=True)
         results[name] = rows
         facts = {
-            k[4]: v[1].facts for k, v in model.facts.items() if isinstance(k, tuple) and k[0] == "calibration"
+            f"{k[4]}, {k[2]}": v[1].facts
+            for k, v in model.facts.items()
+            if isinstance(k, tuple) and k[0] == "calibration"
         }
         text += [
             f"\n## {name}\n",
@@ -87,10 +91,11 @@ def main() -> None:
             f"\nTrials: `{json.dumps(facts)}`",
         ]
         options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / f"{options.device}.json").write_text(json.dumps(results, indent=1))
         (options.out / f"{options.device}.md").write_text("\n".join(text) + "\n")
+        (options.out / f"{options.device}.json").write_text(
+            json.dumps({"about": text[0], "results": results}, indent=1)
+        )
     report.plot(results, text[0], options.out / f"{options.device}.png")
-    print("\n".join(text))
     print(f"{time.perf_counter() - started:.0f} s", file=sys.stderr)
 
 

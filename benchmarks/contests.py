@@ -40,6 +40,8 @@ class Setting:
         Batch for peers that let one choose.
     scale
         How many passes tasks ask for, as a part of the full ones.
+    exact
+        Whether single precision takes part where there is a half.
     """
 
     model: Model
@@ -47,6 +49,7 @@ class Setting:
     half: str | None
     batch: int
     scale: float = 1.0
+    exact: bool = True
 
     def __post_init__(self) -> None:
         self.net: nn.Module = self.model.module
@@ -75,8 +78,18 @@ class Setting:
     def floors(self, passes: int) -> list[Entrant]:
         """Return the bare passes: in the half precision that is fast here first, if there is one."""
         found = [Entrant(self.fast.name, lambda: self.fast.work(passes))]
-        if self.fast is not self.plain:
-            found.append(Entrant(self.plain.name, lambda: self.plain.work(passes)))
+        if self.exact and self.fast is not self.plain:
+            found.append(Entrant(self.plain.name, lambda: self.plain.work(passes), repeats=2))
+        return found
+
+    def ours(self, work: Callable[[str], Tensor | None]) -> list[Entrant]:
+        """Return SeeWhy in automatic precision, in the half precision of the floor, and in single."""
+        found = [Entrant("SeeWhy, automatic precision", lambda: work("auto"))]
+        if self.half is not None:
+            half = self.half
+            found.append(Entrant(f"SeeWhy, {half} as asked", lambda: work(half)))
+        if self.exact:
+            found.append(Entrant("SeeWhy, fp32 as asked", lambda: work("fp32"), repeats=2))
         return found
 
 
@@ -90,18 +103,18 @@ def rise(s: Setting) -> Contest:
         return found.values
 
     entrants = [
-        Entrant("SeeWhy, automatic precision", lambda: ours("auto")),
-        Entrant("SeeWhy, fp32", lambda: ours("fp32"), repeats=2),
+        *s.ours(ours),
+        Entrant("SeeWhy, every default but the masks", lambda: _done(s.explain("rise", masks=masks))),
         Entrant(
             f"the same masks in a plain loop, fp32, batch {s.plain.batch}",
             lambda: peers.same_masks(s.net, s.one, s.target, masks, s.plain.batch),
-            repeats=2,
+            repeats=1,
         ),
         Entrant(
             "the published recipe, masks made on the host",
             _quiet(lambda: peers.published_rise(s.net, s.one, s.target, few)),
             share=few / masks,
-            repeats=2,
+            repeats=1,
         ),
     ]
     if s.cuda:
@@ -130,13 +143,12 @@ def occlusion(s: Setting) -> Contest:
         return seewhy.explain(s.model, s.one, method=method, target=score, precision=precision).values
 
     entrants = [
-        Entrant("SeeWhy, automatic precision", lambda: ours("auto")),
-        Entrant("SeeWhy, fp32", lambda: ours("fp32")),
+        *s.ours(ours),
         *(
             Entrant(
                 f"captum, {each} an evaluation",
                 lambda each=each: peers.captum_occlusion(s.net, s.one, s.target, window, stride, each),
-                repeats=3,
+                repeats=1 if each == 1 else 3,
             )
             for each in (1, s.batch)
         ),
@@ -150,10 +162,7 @@ def score_cam(s: Setting) -> Contest:
         s.net(s.one)
     channels = kept[s.layer].shape[1] if kept[s.layer].ndim == 4 else kept[s.layer].shape[-1]
     floor, *others = s.floors(channels)
-    entrants = [
-        Entrant("SeeWhy, automatic precision", lambda: _done(s.explain("score_cam"))),
-        Entrant("SeeWhy, fp32", lambda: _done(s.explain("score_cam", precision="fp32"))),
-    ]
+    entrants = [*s.ours(lambda precision: _done(s.explain("score_cam", precision=precision)))]
     if kept[s.layer].ndim == 4:
         entrants += [
             Entrant(
@@ -181,12 +190,8 @@ def deletion_insertion(s: Setting) -> Contest:
     def ours(precision: str) -> None:
         seewhy.evaluate(s.model, s.x, maps, metrics, baselines=False, precision=precision)
 
-    entrants = [
-        Entrant("SeeWhy, automatic precision", lambda: ours("auto")),
-        Entrant("SeeWhy, fp32", lambda: ours("fp32"), repeats=2),
-    ]
     return Contest(
-        f"Deletion and insertion, {steps} steps, {len(s.x)} photos", passes, floor, [*entrants, *others]
+        f"Deletion and insertion, {steps} steps, {len(s.x)} photos", passes, floor, [*s.ours(ours), *others]
     )
 
 

@@ -67,7 +67,7 @@ class Recipe:
 
 RECIPES = (
     Recipe("small-cnn", "small CNN, 53k weights", cnn, 150, 3e-3),
-    Recipe("small-vit", "small ViT, 151k weights", vit, 900, 2e-3),
+    Recipe("small-vit", "small ViT, 151k weights", vit, 1100, 2e-3),
 )
 
 

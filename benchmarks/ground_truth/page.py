@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
-import torch
-
 import seewhy
 from benchmarks.ground_truth.nets import RECIPES
 from benchmarks.ground_truth.plan import Plan
@@ -71,10 +69,9 @@ def page(results: Sequence[Result], command: str) -> str:
             NOTE,
             "# Where the evidence is known, do maps find it?\n",
             INTRODUCTION,
-            f"Made by `{command}`: {spent / 60:.0f} minutes of explaining with {torch.get_num_threads()} "
-            f"thread(s) a process on a busy {platform.machine()} machine (so that "
-            f"seconds are upper bounds); "
-            f"seewhy {seewhy.__version__}, {packages}.\n",
+            f"Made by `{command}`: {spent / 60:.0f} minutes of explaining on a {platform.machine()} machine that "
+            "others used too, with one or two threads a process: seconds are upper bounds, and a quiet machine "
+            f"needs a fraction. seewhy {seewhy.__version__}, {packages}.\n",
             "![Composites and synthetic pictures under eight methods](images/ground-truth.png)\n",
             *unfinished(results),
             *overview(results),

@@ -1,0 +1,154 @@
+"""On an accelerator: precision, memory, replay and repeatability, with real weights where digits matter."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import networks
+import seewhy
+from seewhy.agreement import Agreement
+from seewhy.batching import default_batch_size
+from seewhy.execution import Execution
+from seewhy.inputs.photos import demo_photos
+from seewhy.methods.optimised import descent
+from seewhy.models.model import Model
+from seewhy.models.weights import sweep
+
+pytestmark = pytest.mark.gpu
+
+if not torch.cuda.is_available():
+    pytest.skip("no accelerator here", allow_module_level=True)
+
+
+@pytest.fixture(scope="module", params=["efficientnet-lite0", "mobilenet-v2"])
+def real(request: pytest.FixtureRequest) -> Model:
+    model = seewhy.load(request.param)
+    model.module.to("cuda")
+    return model
+
+
+@pytest.fixture(autouse=True)
+def _all_precisions(_single_precision: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seewhy.perturb.calibration._halves", lambda _: ("fp16", "bf16"))
+
+
+def rise(model: Model, **options: object) -> seewhy.Attribution:
+    return seewhy.explain(model, list(demo_photos().values())[:3], method="rise", masks=4000, **options)  # type: ignore[arg-type]
+
+
+def test_half_precision_is_chosen_and_keeps_the_ranking(real: Model) -> None:
+    exact, fast = rise(real, precision="fp32"), rise(real)
+    assert fast.provenance["scoring"]["precision"] == "fp16"
+    spearman = Agreement.of(exact.values, fast.values).spearman
+    print(real.name, "fp16 against fp32, rank correlation", spearman.tolist())
+    assert float(spearman.min()) >= 0.999
+
+
+def test_the_same_run_gives_the_same_bits(real: Model) -> None:
+    assert torch.equal(rise(real).values, rise(real).values)
+
+
+def test_batches_agree_within_the_stated_tolerance(real: Model) -> None:
+    photos = list(demo_photos().values())[:3]
+    for precision, slack in (("fp32", 0.0), ("auto", None)):
+        maps = [rise(real, precision=precision, batch_size=b) for b in (1024, 100)]
+        tolerance = maps[0].provenance["scoring"]["largest"] if slack is None else 1e-5
+        single = seewhy.explain(real, photos[1], method="rise", masks=4000, precision=precision)
+        assert float((maps[0].values - maps[1].values).abs().max()) <= tolerance
+        assert float((maps[0].values[1:2] - single.values).abs().max()) <= tolerance
+
+
+def test_running_out_of_memory_halves_the_batch(real: Model) -> None:
+    class Tight(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = real.module
+
+        def forward(self, x: Tensor) -> Tensor:
+            if len(x) > 300:
+                torch.empty(1 << 50, device="cuda")  # more than there is
+            out: Tensor = self.net(x)
+            return out
+
+    x = real.prepare(demo_photos()["cat"]).tensor
+    tight = Model(Tight())
+    options = {"method": "rise", "masks": 1000, "target": 3, "precision": "fp32"}
+    halved = seewhy.explain(tight, x, **options)  # type: ignore[arg-type]
+    assert halved.provenance["batch_halved_to"] <= 300
+    whole = seewhy.explain(Model(real.module), x, batch_size=halved.provenance["batch_halved_to"], **options)  # type: ignore[arg-type]
+    assert float((whole.values - halved.values).abs().max()) < 1e-5
+
+
+def test_memory_is_flat_in_masks_and_near_that_of_bare_passes(real: Model) -> None:
+    x = real.prepare(demo_photos()["cat"]).tensor.cuda()
+    batch = default_batch_size(x)
+
+    def peak(work: object) -> int:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        work()  # type: ignore[operator]
+        return torch.cuda.max_memory_allocated()
+
+    def bare() -> None:
+        with torch.inference_mode():
+            real.module(x.expand(batch, -1, -1, -1).contiguous())
+
+    seewhy.explain(real, x, method="rise", masks=2048, precision="fp32")
+    few, many = (
+        peak(lambda n=n: seewhy.explain(real, x, method="rise", masks=n, precision="fp32"))
+        for n in (2048, 8192)
+    )
+    print(real.name, "peak bytes: bare", peak(bare), "2048 masks", few, "8192 masks", many)
+    assert many <= 1.02 * few
+    assert many <= 1.15 * peak(bare)
+
+
+def test_replayed_descent_equals_the_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Model(networks.cnn().cuda().eval())
+    x = networks.batch((3, 32, 32), n=2).cuda()
+
+    def maps() -> Tensor:
+        return seewhy.explain(model, x, method="extremal_perturbation", steps=40, target=1).values
+
+    recorded: list[bool] = []
+    original = descent.Replayed
+
+    class Watched(original):  # type: ignore[misc, valid-type]
+        def __call__(self, phase: int) -> Tensor:
+            result = super().__call__(phase)
+            recorded.append(not self.refused)
+            return result
+
+    monkeypatch.setattr(descent, "Replayed", Watched)
+    replayed = maps()
+    assert recorded
+    assert all(recorded)
+    monkeypatch.setattr("seewhy.methods.optimised.replay.Replayed._record", lambda self, phase: False)
+    plain = maps()
+    assert float((replayed - plain).abs().max()) < 1e-3
+
+
+def test_a_look_at_the_weights_tells_every_change() -> None:
+    net = networks.cnn().cuda()
+    before, finite = sweep(net).settle()
+    assert finite
+    weight = next(net.parameters()).data
+    with torch.no_grad():
+        first, last = weight.flatten()[0].clone(), weight.flatten()[-1].clone()
+        weight.view(-1)[0], weight.view(-1)[-1] = last, first
+    assert sweep(net).settle()[0] != before, "an exchange"
+    weight.view(-1)[0], weight.view(-1)[-1] = first, last
+    assert sweep(net).settle()[0] == before
+    weight.view(-1)[3] = torch.nan
+    assert not sweep(net).settle()[1]
+
+
+def test_an_execution_moves_the_model_there_and_back() -> None:
+    net = networks.cnn()
+    found = seewhy.explain(net, networks.batch((3, 32, 32)), method="rise", masks=40, target=1, device="cuda")
+    here = seewhy.explain(net, networks.batch((3, 32, 32)), method="rise", masks=40, target=1)
+    assert next(net.parameters()).device.type == "cpu"
+    assert float((found.values - here.values).abs().max()) < 1e-4
+    assert Execution().precision == "auto"
