@@ -45,17 +45,29 @@ def cnn() -> nn.Module:
 
 
 def vit() -> nn.Module:
-    """Timm's vision transformer with 8 x 8 patches of 8 pixels, width 64, 4 blocks of 4 heads."""
+    """One convolution, then timm's vision transformer: 8 x 8 patches of 8 pixels, 4 blocks of 4 heads.
+
+    Without the convolution the patches' linear embedding learns the direction of stripes of any phase late or
+    never, by luck of the seed.
+    """
     from timm.models import VisionTransformer
 
-    return VisionTransformer(  # type: ignore[no-any-return]
-        img_size=SIDE, patch_size=8, embed_dim=64, depth=4, num_heads=4, mlp_ratio=2, num_classes=len(LABELS)
+    transformer = VisionTransformer(
+        img_size=SIDE,
+        patch_size=8,
+        in_chans=16,
+        embed_dim=64,
+        depth=4,
+        num_heads=4,
+        mlp_ratio=2,
+        num_classes=len(LABELS),
     )
+    return nn.Sequential(nn.Conv2d(3, 16, 5, padding=2), nn.GELU(), transformer)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one network is trained: AdamW, one cycle of the learning rate, batches of 64."""
+    """How one network is trained: AdamW, one cycle of the learning rate, batches of 64, clipped gradients."""
 
     name: str
     title: str
@@ -66,8 +78,8 @@ class Recipe:
 
 
 RECIPES = (
-    Recipe("small-cnn", "small CNN, 53k weights", cnn, 150, 3e-3),
-    Recipe("small-vit", "small ViT, 151k weights", vit, 1100, 2e-3),
+    Recipe("small-cnn", "small CNN", cnn, 150, 3e-3),
+    Recipe("small-vit", "small ViT", vit, 700, 1e-3),
 )
 
 
@@ -125,6 +137,7 @@ def train(net: nn.Module, recipe: Recipe, seed: int) -> None:
         loss = nn.functional.cross_entropy(net(normalised(pixels[rows].float() / 255)), classes[rows])
         optimiser.zero_grad()
         loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
         schedule.step()
         if step % 10 == 0 or step == recipe.steps - 1:

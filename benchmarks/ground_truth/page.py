@@ -69,9 +69,9 @@ def page(results: Sequence[Result], command: str) -> str:
             NOTE,
             "# Where the evidence is known, do maps find it?\n",
             INTRODUCTION,
-            f"Made by `{command}`: {spent / 60:.0f} minutes of explaining on a {platform.machine()} machine that "
-            "others used too, with one or two threads a process: seconds are upper bounds, and a quiet machine "
-            f"needs a fraction. seewhy {seewhy.__version__}, {packages}.\n",
+            f"Made by `{command}`: {spent / 60:.0f} minutes of explaining on a {platform.machine()} machine "
+            "that others used too: seconds are upper bounds, a quiet machine needs a fraction. "
+            f"seewhy {seewhy.__version__}, {packages}.\n",
             "![Composites and synthetic pictures under eight methods](images/ground-truth.png)\n",
             *unfinished(results),
             *overview(results),
