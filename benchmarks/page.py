@@ -20,16 +20,17 @@ HEAD = """<!-- Written by `python -m benchmarks.page` from benchmarks/records. -
 
 # How fast, and compared with what
 
-Everything in one table was timed in one run, in turn, on one machine. **x floor** is the time over that of the
-bare passes in the first line of a task: the network alone, in the best batch, in the stated precision, nothing
-else. SeeWhy's time is that of the whole call, from the input to the finished result on the host; what a model's
-first long run costs once (a trial of precisions, or compiling) is not in it and is said in the result.
-Where two claim the same map, the run fails unless they agree.
+Everything in one table was timed in one run, in turn, on one machine. **x floor** is the time over that of
+the bare passes in the first line of a task: the network alone, in the best batch, in the stated precision,
+nothing else. SeeWhy's time is that of the whole call, from the input to the finished result on the host; what
+a model's first long run costs once (a trial of precisions, or compiling) is not in it and is said in the
+result. Where two claim the same map, the run fails unless they agree.
 
-SeeWhy can be faster than the floor: on processors it scores with a copy of the network whose batch normalisation is
-folded into the convolutions and whose weights lie channels last. Untrained networks are named `resnet50` and
-`vit_b16`; their scores hardly react to small windows, so that automatic precision stays single there, which the
-line "as asked" shows the price of.
+SeeWhy can be faster than the floor: on processors it scores with a copy of the network whose batch
+normalisation is folded into the convolutions and whose weights lie channels last. `resnet50` and `vit_b16`
+are untrained; their scores hardly react to small windows, so that automatic precision stays single there,
+and the line "as asked" shows what half precision would take. Peers run with torch's default TensorFloat-32 on
+accelerators.
 
 """
 

@@ -53,7 +53,7 @@ def plot(results: dict[str, list[Row]], title: str, file: Path) -> None:
             at += 1
         axis.set_yticks(places, labels, fontsize=7)
         axis.invert_yaxis()
-        axis.axvline(1, color="#57606a", linewidth=0.8)
+        axis.axvline(1, color="#8b949e", linewidth=0.8, zorder=0)
         axis.set_xlim(0, 1.15 * max(1 / r["floor"] for r in rows))
         axis.set_xlabel("speed, as a part of the bare passes in the first line of each task")
         axis.set_title(model, fontsize=10)
