@@ -8,7 +8,8 @@ is taken when its noise would leave a rank correlation of about .999, or is no m
 as it runs (TensorFloat-32 has as few digits as fp16): fp16 first, on accelerators; bf16 next, also on
 processors that multiply it natively; else single precision stays.
 
-What was found is kept with the network, for one device, shape and kind of edit, until a weight changes. A
+What was found is kept with the network, for one device, shape, kind of edit and kind of score, until a
+weight changes. A
 result's provenance has it: the precision, the noise, the rank correlation in the trial, and the largest
 difference of a score.
 """
@@ -107,7 +108,8 @@ def calibrate(question: Question, edits: Edits, read: Read | None, batch: int) -
     if not (question.whole and model.differentiable and model.dtype == torch.float32):
         return own
     shape, layers = tuple(question.x.shape[1:]), question.target.layers
-    key = ("calibration", str(device), asked, shape, type(edits).__name__, bool(layers), read is not None)
+    kinds = type(edits).__name__, str(question.target.descriptions[0].get("score")), bool(layers)
+    key = ("calibration", str(device), asked, shape, *kinds, read is not None)
     known: tuple[str, Calibration] | None = model.facts.get(key)
     if known is not None and known[0] == question.weights:
         return known[1]
