@@ -2,16 +2,15 @@
 
 A run of thousands of forward passes is worth a few that find out how to make them. On a sample of the run's
 own edits the scores of a `Replica` are compared with those of the network itself. What counts is noise: the
-spread of the differences as a part of the spread of the scores. A replica in single precision must
-leave almost none, else batch normalisation is not folded, else the network itself runs. One in half precision
-is taken when its noise would leave a rank correlation of about .999, or is no more than that of the network
+spread of the differences as a part of the spread of the scores. A replica in single precision must leave
+almost none, else batch normalisation is not folded, else the network itself runs. One in half precision is
+taken when its noise would leave a rank correlation of about .999, or is no more than that of the network
 as it runs (TensorFloat-32 has as few digits as fp16): fp16 first, on accelerators; bf16 next, also on
 processors that multiply it natively; else single precision stays.
 
 What was found is kept with the network, for one device, shape, kind of edit and kind of score, until a
-weight changes. A
-result's provenance has it: the precision, the noise, the rank correlation in the trial, and the largest
-difference of a score.
+weight changes. A result's provenance has it: the precision, the noise, the rank correlation in the trial, and
+the largest difference of a score.
 """
 
 from __future__ import annotations
