@@ -18,10 +18,13 @@ from seewhy.attribution import Attribution
 from seewhy.methods.masking.occlusion import Occlusion
 from seewhy.metrics.faithfulness.deletion import Deletion
 from seewhy.metrics.faithfulness.insertion import Insertion
-from seewhy.models.layers import default_layer
+from seewhy.models.layers import default_layer, survey
 from seewhy.models.model import Model
 from seewhy.models.taps import read
 from seewhy.targets import Class
+
+_NARROW = 128
+"""Channels at most of the layer whose channels are scored one by one, where work is scaled down."""
 
 
 @dataclass
@@ -56,7 +59,10 @@ class Setting:
         self.one = self.x[:1]
         with torch.no_grad():
             self.target = int(self.net(self.one).argmax())
-        self.layer = default_layer(self.model, tuple(self.x.shape[1:])).name
+        shape = tuple(self.x.shape[1:])
+        self.layer = default_layer(self.model, shape).name
+        narrow = [f for f in survey(self.model, shape) if f.fits and f.shape[0] <= _NARROW]
+        self.narrow = self.layer if self.scale >= 1 else narrow[-1].name
         self.plain = Floor(self.net, self.one)
         self.fast = self.plain if self.half is None else Floor(self.net, self.one, self.half)
 
@@ -64,6 +70,13 @@ class Setting:
     def cuda(self) -> bool:
         """Whether on an accelerator."""
         return self.x.is_cuda
+
+    def channels(self) -> tuple[int, bool]:
+        """Return the channels of the layer that channel-wise tasks use, and whether they lie first."""
+        with torch.no_grad(), read(self.net, [self.narrow]) as kept:
+            self.net(self.one)
+        convolutional = kept[self.narrow].ndim == 4
+        return kept[self.narrow].shape[1 if convolutional else -1], convolutional
 
     def scaled(self, passes: int, least: int = 1) -> int:
         """Return how many passes of a task are made."""
@@ -157,22 +170,20 @@ def occlusion(s: Setting) -> Contest:
 
 
 def score_cam(s: Setting) -> Contest:
-    """Score-CAM over every channel of the last layer, one photo."""
-    with torch.no_grad(), read(s.net, [s.layer]) as kept:
-        s.net(s.one)
-    channels = kept[s.layer].shape[1] if kept[s.layer].ndim == 4 else kept[s.layer].shape[-1]
+    """Score-CAM over every channel of a layer, one photo."""
+    channels, convolutional = s.channels()
     floor, *others = s.floors(channels)
-    entrants = [*s.ours(lambda precision: _done(s.explain("score_cam", precision=precision)))]
-    if kept[s.layer].ndim == 4:
+    entrants = [*s.ours(lambda precision: _done(s.explain("score_cam", layer=s.narrow, precision=precision)))]
+    if convolutional:
         entrants += [
             Entrant(
                 f"grad-cam, batch {s.batch}",
-                _quiet(lambda: peers.library_cam("ScoreCAM", s.net, s.one, s.target, s.layer, s.batch)),
+                _quiet(lambda: peers.library_cam("ScoreCAM", s.net, s.one, s.target, s.narrow, s.batch)),
                 repeats=3,
             ),
             Entrant(
                 f"torchcam, batch {s.batch}",
-                lambda: peers.torchcam_score_cam(s.net, s.one, s.target, s.layer, s.batch),
+                lambda: peers.torchcam_score_cam(s.net, s.one, s.target, s.narrow, s.batch),
                 repeats=3,
             ),
         ]
@@ -252,17 +263,17 @@ def integrated_gradients(s: Setting) -> Contest:
 
 
 def ablation_cam(s: Setting) -> Contest:
-    """Every channel of the layer switched off in turn, one photo."""
-    with torch.no_grad(), read(s.net, [s.layer]) as kept:
-        s.net(s.one)
-    channels = kept[s.layer].shape[1] if kept[s.layer].ndim == 4 else kept[s.layer].shape[-1]
+    """Every channel of a layer switched off in turn, one photo."""
+    channels, convolutional = s.channels()
     floor, *_ = s.floors(channels)
-    entrants = [Entrant("SeeWhy, resumed from the layer", lambda: _done(s.explain("ablation_cam")))]
-    if kept[s.layer].ndim == 4:
+    entrants = [
+        Entrant("SeeWhy, resumed from the layer", lambda: _done(s.explain("ablation_cam", layer=s.narrow)))
+    ]
+    if convolutional:
         entrants.append(
             Entrant(
                 f"grad-cam, batch {s.batch}",
-                _quiet(lambda: peers.library_cam("AblationCAM", s.net, s.one, s.target, s.layer, s.batch)),
+                _quiet(lambda: peers.library_cam("AblationCAM", s.net, s.one, s.target, s.narrow, s.batch)),
                 repeats=3,
             )
         )

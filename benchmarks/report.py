@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,8 @@ def plot(results: dict[str, list[Row]], title: str, file: Path) -> None:
         places, labels, at, last = [], [], 0.0, None
         for r in rows:
             if r["task"] != last:
-                at += 0.9
-                axis.text(0, at - 0.55, r["task"], fontsize=8, weight="bold", va="center")
+                at += 1.1
+                axis.text(0, at - 0.85, r["task"], fontsize=8, weight="bold", va="center")
                 last = r["task"]
             ours, floor = r["who"].startswith("SeeWhy"), r["who"].startswith("floor")
             colour = "#1f6feb" if ours else "#c9ced6" if floor else "#d9822b"
@@ -52,12 +53,12 @@ def plot(results: dict[str, list[Row]], title: str, file: Path) -> None:
             at += 1
         axis.set_yticks(places, labels, fontsize=7)
         axis.invert_yaxis()
-        axis.axvline(1, color="#57606a", linewidth=0.8)
+        axis.axvline(1, color="#8b949e", linewidth=0.8, zorder=0)
         axis.set_xlim(0, 1.15 * max(1 / r["floor"] for r in rows))
         axis.set_xlabel("speed, as a part of the bare passes in the first line of each task")
         axis.set_title(model, fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(textwrap.fill(title, 70 * len(results)), fontsize=8)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=110)
     plt.close(figure)

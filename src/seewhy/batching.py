@@ -38,7 +38,7 @@ def default_batch_size(x: Tensor, *, differentiated: bool = False) -> int:
     usual, most = _DEFAULT_BATCH["cpu" if cpu else "cuda"]
     if differentiated and not cpu:
         usual, most = usual // _DIFFERENTIATED, most // _DIFFERENTIATED
-    if not cpu:
+    if x.is_cuda:
         memory = torch.cuda.get_device_properties(x.device).total_memory
         most = min(most, memory // 3 // (_ACTIVATIONS * 4 * prod(x.shape[1:])))
     return max(1, min(most, usual * _PIXELS // prod(x.shape[2:])))

@@ -41,7 +41,12 @@ def of_inputs(model: Model, batch: Inputs, question: Question) -> list[Json]:
 
 def of_run(execution: Execution) -> Json:
     """Return the options that can change a result's bits."""
-    return {"seed": execution.seed, "batch_size": execution.batch_size, "precision": execution.precision}
+    return {
+        "seed": execution.seed,
+        "batch_size": execution.batch_size,
+        "precision": execution.precision,
+        "compiled": execution.compiled,
+    }
 
 
 def versions() -> Json:

@@ -78,6 +78,7 @@ def measured(
             seed=run.seed,
             batch_size=run.batch_size,
             precision=run.precision,
+            compiled=run.compiled,
             progress=report.progress,
         )
         rows.extend(part)

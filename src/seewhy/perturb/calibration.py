@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _SAMPLE = {"cpu": 8, "cuda": 32}
 """Edits in a trial."""
-_WORTH = 16
+_WORTH = 8
 """A run is worth a trial when it has so many times the edits of one."""
 _EXACT, _CLOSE = 1e-3, 0.05
 """Largest noise of a replica in single and in half precision."""

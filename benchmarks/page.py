@@ -1,0 +1,55 @@
+"""Write docs/speed.md and its pictures from the records in benchmarks/records: `python -m benchmarks.page`.
+
+A record is the JSON that `python -m benchmarks --out FOLDER` writes, kept under the name of its machine.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from benchmarks import report
+
+HERE = Path(__file__).parent
+DOCS = HERE.parent / "docs"
+COMMANDS = {
+    "cpu": "python -m benchmarks",
+    "h100": "python -m benchmarks --device cuda --models resnet50 --repeats 3",
+}
+HEAD = """<!-- Written by `python -m benchmarks.page` from benchmarks/records. -->
+
+# How fast, and compared with what
+
+Everything in one table was timed in one run, in turn, on one machine. **x floor** is the time over that of
+the bare passes in the first line of a task: the network alone, in the best batch, in the stated precision,
+nothing else. SeeWhy's time is that of the whole call, from the input to the finished result on the host; what
+a model's first long run costs once (a trial of precisions, or compiling) is not in it and is said in the
+result. Where two claim the same map, the run fails unless they agree.
+
+SeeWhy can be faster than the floor: on processors it scores with a copy of the network whose batch
+normalisation is folded into the convolutions and whose weights lie channels last. `resnet50` and `vit_b16`
+are untrained; their scores hardly react to small windows, so that automatic precision stays single there,
+and the line "as asked" shows what half precision would take. Peers run with torch's default TensorFloat-32 on
+accelerators.
+
+"""
+
+
+def main() -> None:
+    """Write the page."""
+    parts = [HEAD]
+    for file in sorted((HERE / "records").glob("*.json")):
+        record = json.loads(file.read_text())
+        picture = DOCS / "images" / f"speed-{file.stem}.png"
+        report.plot(record["results"], record["about"], picture)
+        parts.append(
+            f"## {record['about'].split(';')[0]}\n\n`{COMMANDS.get(file.stem, '')}`: {record['about']}\n\n"
+        )
+        parts.append(f"![Speed as a part of bare passes](images/{picture.name})\n\n")
+        for model, rows in record["results"].items():
+            parts.append(f"### {model}\n\n{report.table(rows)}\n")
+    (DOCS / "speed.md").write_text("".join(parts).rstrip() + "\n")
+
+
+if __name__ == "__main__":
+    main()
