@@ -28,7 +28,7 @@ def named_metrics(names: str, steps: int | None = None) -> list[Metric]:
         For a metric that does not exist, or none, or one that compares with a truth: files hold none.
     """
     from seewhy.metrics import METRICS
-    from seewhy.metrics.evaluation import refuse_without_truth
+    from seewhy.metrics.truth import check_truth
 
     classes = [METRICS[name] for name in split(names)]
     if not classes:
@@ -37,7 +37,7 @@ def named_metrics(names: str, steps: int | None = None) -> list[Metric]:
         cls(**({"steps": steps} if steps is not None and "steps" in {f.name for f in fields(cls)} else {}))
         for cls in classes
     ]
-    refuse_without_truth(chosen)
+    check_truth(chosen, None, ())
     return chosen
 
 
