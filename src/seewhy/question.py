@@ -50,7 +50,8 @@ class Question:
         Where a metric is told: from another model to the `(n, *size)` maps that the scored maps' method makes
         of the same inputs and targets on it. Methods are never told.
     truth
-        Where the evidence is known to be, where a metric is given that. Methods are never told.
+        Where a metric is given that: where the evidence is known to be, or where people looked (boolean, or
+        floating-point for how often). Methods are never told.
     """
 
     whole: ClassVar[bool] = True
@@ -67,7 +68,7 @@ class Question:
     weights: str = ""
     watched: bool = True
     again: Callable[[Model], Maps] | None = None
-    truth: Masks | None = None
+    truth: Masks | Maps | None = None
 
     def answer(self, x: Batch, layers: Sequence[str] = (), *, differentiable: bool = False) -> Answer:
         """Run the model on `x`, keeping `layers` and whatever the target reads."""

@@ -45,6 +45,7 @@ def test_metrics(listed: Callable[..., Any]) -> None:
     assert found["deletion"]["higher_is_better"] is False
     assert found["insertion"]["higher_is_better"] is True
     assert found["insertion"]["bounds"] == [0, 1]
+    assert found["nss"]["bounds"] == [None, None]
 
 
 def test_layers_mark_the_default_and_say_why_not(listed: Callable[..., Any], models: Path) -> None:

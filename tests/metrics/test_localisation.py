@@ -175,9 +175,9 @@ def test_what_is_wrong_with_a_truth_is_said() -> None:
     for game in GAMES:
         with pytest.raises(BadInput, match="no truth was given"):
             game.measure(asked(None, (2, 16, 16)), result.values)
-        with pytest.raises(BadInput, match="A mask is empty"):
+        with pytest.raises(BadInput, match="sample 1 is empty"):
             game.measure(asked(truth, (2, 16, 16)), result.values)
-        with pytest.raises(BadInput, match=r"masks have the shape \(2, 16, 16\)"):
+        with pytest.raises(BadInput, match=r"Found a truth of shape \(2, 16, 16\)"):
             game.measure(asked(truth, (2, 16, 16)), result.values[:, :8])
     for tolerance in (-1, float("nan"), float("inf")):
         with pytest.raises(BadInput, match="Give a number of pixels"):

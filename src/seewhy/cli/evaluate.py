@@ -21,6 +21,7 @@ from seewhy.cli.options import (
 )
 from seewhy.cli.output import note, print_json
 from seewhy.cli.progress import reporting
+from seewhy.cli.truth import masks_for
 from seewhy.errors import BadInput, DoesNotFit
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def evaluate(
     metrics: MetricNames = DEFAULT_METRICS,
     steps: Steps = None,
     target: TargetText = None,
+    truth: Path | None = None,
     as_json: AsJson = False,
     run: RunOptions = DEFAULT_RUN,
 ) -> None:
@@ -49,20 +51,25 @@ def evaluate(
         Files written by `explain` (.safetensors, .json or the name without either), or folders of them.
     target
         The score; by default the one that was explained.
+    truth
+        Folder of masks for metrics that compare with the place of the evidence: for a photo NAME.* one image
+        NAME.png of its size, black where there is no evidence.
     """
     from seewhy.attribution import Attribution
 
     run.execution()
-    measures = named_metrics(metrics, steps)
+    measures = named_metrics(metrics, steps, masks=truth is not None)
     maps = [Attribution.open(file) for file in files_of(runs)]
+    groups = by_question(maps)
+    places = masks_for([group[0] for group in groups.values()], truth) if truth is not None else None
     network = load_model(model, run)
     _same_weights(maps, network)
-    groups = by_question(maps)
     asked = {
         f"{path} ({aim})": (inputs_of(group[0], network), group) for (path, aim), group in groups.items()
     }
+    masks = {f"{path} ({aim})": places[path] for path, aim in groups} if places is not None else None
     with reporting() as report:
-        whole = measured(network, asked, measures, run, report, target)
+        whole = measured(network, asked, measures, run, report, target, masks)
     if as_json:
         print_json(
             {

@@ -16,19 +16,21 @@ if TYPE_CHECKING:
     from seewhy.metrics.base import Metric
     from seewhy.metrics.table import Summary, Table
     from seewhy.models.model import Model
-    from seewhy.types import Json
+    from seewhy.types import Json, Masks
 
 
-def named_metrics(names: str, steps: int | None = None) -> list[Metric]:
+def named_metrics(names: str, steps: int | None = None, *, masks: bool = False) -> list[Metric]:
     """Return the metrics that a comma-separated list names, with `steps` where they have such a parameter.
+
+    `masks` says whether there are masks of the evidence to compare with.
 
     Raises
     ------
     UnknownName, BadInput
-        For a metric that does not exist, or none, or one that compares with a truth: files hold none.
+        For a metric that does not exist, or none, or one that compares with a truth that there is not.
     """
     from seewhy.metrics import METRICS
-    from seewhy.metrics.evaluation import refuse_without_truth
+    from seewhy.metrics.truth import TRUTHS, needed
 
     classes = [METRICS[name] for name in split(names)]
     if not classes:
@@ -37,7 +39,26 @@ def named_metrics(names: str, steps: int | None = None) -> list[Metric]:
         cls(**({"steps": steps} if steps is not None and "steps" in {f.name for f in fields(cls)} else {}))
         for cls in classes
     ]
-    refuse_without_truth(chosen)
+    for metric in chosen:
+        need = needed(metric)
+        if need == "truth" and not masks:
+            raise BadInput(
+                f"Asked for {metric.name}",
+                f"It compares maps with {TRUTHS[need].against}, and no masks were given",
+                "Run `seewhy evaluate` with --truth FOLDER, one mask image a photo",
+            )
+        if need not in (None, "truth"):
+            raise BadInput(
+                f"Asked for {metric.name}",
+                f"It compares maps with {TRUTHS[need].against}, which the command line does not read",
+                f"In Python: seewhy.evaluate(..., {TRUTHS[need].example})",
+            )
+    if masks and not any(needed(metric) for metric in chosen):
+        raise BadInput(
+            "Asked to compare maps with masks",
+            f"Nothing among {', '.join(m.name for m in chosen)} does that",
+            "Name such a metric, as in --metrics pointing_game,energy_pointing_game",
+        )
     return chosen
 
 
@@ -53,6 +74,7 @@ def measured(
     run: RunOptions,
     report: Reporter,
     target: str | None = None,
+    truth: Mapping[str, Masks] | None = None,
 ) -> Table:
     """Score the maps of one input after the other, baselines included, and return one table over all.
 
@@ -62,6 +84,8 @@ def measured(
         Name to what `Model.prepare` takes and the maps that explain it.
     target
         The score; by default the one that was explained.
+    truth
+        Name to the mask of the evidence, `(1, *size)`.
     """
     from seewhy.metrics.evaluation import evaluate
     from seewhy.metrics.table import Table
@@ -75,6 +99,7 @@ def measured(
             maps,
             metrics,
             target,
+            truth=truth[name] if truth is not None else None,
             seed=run.seed,
             batch_size=run.batch_size,
             precision=run.precision,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from seewhy.cli.loading import load_model
@@ -66,7 +67,7 @@ def metrics(*, as_json: AsJson = False) -> None:
                     "title": m.title,
                     "summary": _summary(m),
                     "higher_is_better": m.higher_is_better,
-                    "bounds": list(m.bounds),
+                    "bounds": [b if isfinite(b) else None for b in m.bounds],
                     "parameters": m().parameters(),
                 }
                 for m in METRICS

@@ -13,7 +13,7 @@ from seewhy.question import Question
 from seewhy.registry import Registry
 from seewhy.types import Json, Maps, ScoreKind, Scores, Size
 
-MetricNeed = Literal["again", "truth"]
+MetricNeed = Literal["again", "truth", "fixations", "density"]
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,9 @@ class Metric(ABC):
     bounds: ClassVar[tuple[float, float]]
     prefers: ClassVar[ScoreKind] = "probability"
     needs: ClassVar[frozenset[MetricNeed]] = frozenset()
-    """What it reads besides the maps and the question: "again" is `question.again`,
-    "truth" is `question.truth`."""
+    """What it reads besides the maps and the question: "again" is `question.again`; of the others, at most
+    one, which is what `question.truth` holds: "truth" masks of the evidence, "fixations" the pixels that
+    people looked at, "density" how often they looked where."""
     along: ClassVar[str] = "fraction of the input edited"
     """What the curve, where there is one, runs over."""
     up: ClassVar[str] = "score"

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from seewhy import provenance
@@ -18,6 +17,7 @@ from seewhy.metrics.base import METRICS, Metric, Scored
 from seewhy.metrics.baselines import BASELINES
 from seewhy.metrics.remembered import again, target_of, unmoved
 from seewhy.metrics.table import Row, Table
+from seewhy.metrics.truth import check_truth
 from seewhy.models.loading import as_model
 from seewhy.models.model import Model
 from seewhy.question import ask
@@ -69,8 +69,9 @@ def evaluate(
     target
         The score; by default the classes that the attributions explain, as each metric prefers to score them.
     truth
-        `(n, *size)` bool, True where the evidence is known to be, at input resolution: what metrics of
-        localisation compare with.
+        `(n, *size)`, at input resolution, what metrics of localisation or gaze compare with: bool, True
+        where the evidence is known to be or where people looked; or floating-point, how often they looked
+        there.
     baselines
         Whether to measure the maps of `seewhy.metrics.baselines` too.
     **options
@@ -86,7 +87,7 @@ def evaluate(
     BadInput
         When attributions and inputs do not belong together, or explain different targets; when a metric makes
         maps again and the method cannot be rebuilt from what an attribution remembers;
-        when a metric needs the truth and there is none.
+        when a metric needs a truth and there is none, or one of another kind.
     """
     model = as_model(model)
     listed = [attributions] if isinstance(attributions, Attribution) else list(attributions)
@@ -101,10 +102,10 @@ def evaluate(
             "Asked to evaluate attributions", "No metric is named", "Choose from seewhy.list_metrics()"
         )
     if truth is None:
-        refuse_without_truth(chosen)
+        check_truth(chosen, None, ())
     execution = Execution(**options)
     batch = model.prepare(inputs)
-    masks = None if truth is None else _masks(truth, batch.tensor)
+    check_truth(chosen, truth, (len(batch), *batch.tensor.shape[2:]))
     pixels = provenance.display_pixels(model, batch)
     for attribution in listed:
         _belongs(attribution, pixels)
@@ -127,7 +128,7 @@ def evaluate(
     with model.untouched(execution.device):
         questions = {}
         for kind in dict.fromkeys(metric.prefers for metric in chosen):
-            questions[kind] = replace(ask(model, batch.tensor, wanted, execution, kind), truth=masks)
+            questions[kind] = replace(ask(model, batch.tensor, wanted, execution, kind), truth=truth)
         for metric in chosen:
             for name, values in maps.items():
                 question = questions[metric.prefers]
@@ -158,35 +159,6 @@ def evaluate(
             "execution": provenance.of_run(execution),
         },
     )
-
-
-def refuse_without_truth(metrics: Sequence[Metric]) -> None:
-    """Raise `BadInput` where a metric compares with the truth, for callers who have none to give."""
-    for metric in metrics:
-        if "truth" in metric.needs:
-            raise BadInput(
-                f"Asked for {metric.name}",
-                "It compares maps with the place of the evidence, and no truth was given",
-                "In Python: seewhy.evaluate(..., truth=masks) with a boolean mask (n, height, width)",
-            )
-
-
-def _masks(truth: Tensor, x: Tensor) -> Tensor:
-    """Return the masks after checking them against the `(n, c, *size)` inputs."""
-    asked = "Asked to compare maps with the place of the evidence"
-    shape = (len(x), *x.shape[2:])
-    if truth.dtype != torch.bool or tuple(truth.shape) != shape:
-        raise BadInput(
-            asked,
-            f"Found a truth of shape {tuple(truth.shape)} of {str(truth.dtype).removeprefix('torch.')}",
-            f"Give boolean masks {shape}, at the size that the model sees",
-        )
-    empty = [i for i, mask in enumerate(truth) if not bool(mask.any())]
-    if empty:
-        raise BadInput(
-            asked, f"The mask of sample {empty[0]} is empty", "Leave out samples without evidence to find"
-        )
-    return truth
 
 
 def _row(sample: str, method: str, metric: str, scored: Scored, i: int, baseline: bool) -> Row:

@@ -122,6 +122,20 @@ class Preprocessing:
         height, width = self._resized(image.height, image.width)
         return self._cut(self._resize(image, max(height, 1), max(width, 1)))
 
+    def mask(self, image: Image.Image) -> Tensor:
+        """Return `(h, w)` bool: which pixels of the model's input show a pixel of the mask.
+
+        The mask is resized and cut as a photo of its size is, but without interpolation: each pixel takes the
+        nearest one's value. What lies beside the photo is False.
+
+        Parameters
+        ----------
+        image
+            Mode "L": 0 for outside, anything else for inside (see `inputs.masks.read_mask`).
+        """
+        plain = replace(self, interpolation="nearest", antialias=True, mean=(0.0,), std=(1.0,), scale=1.0)
+        return torch.from_numpy(np.array(plain.frame(image)) > 0)
+
     def display(self, x: Tensor) -> Tensor:
         """Return `(c, *size)` model input as uint8 pixels of its shape: `__call__` undone, but rounded."""
         mean, std = (self._column(v).reshape(-1, *[1] * (x.ndim - 1)) for v in (self.mean, self.std))

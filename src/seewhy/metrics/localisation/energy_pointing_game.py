@@ -25,9 +25,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
 from seewhy.methods.base import Cost, Paper
 from seewhy.metrics.base import METRICS, Metric, MetricNeed, Scored
-from seewhy.metrics.localisation.truth import finite, masks_of
+from seewhy.metrics.truth import finite, truth_of
 from seewhy.question import Question
 from seewhy.types import Maps, Size
 
@@ -51,23 +53,49 @@ class EnergyPointingGame(Metric):
 
     def measure(self, question: Question, maps: Maps) -> Scored:
         """See `Metric.measure`."""
-        masks = masks_of(question, maps, self.name).flatten(1).double()
-        flat = maps.to(question.x.device).double().flatten(1)
-        sound = finite(flat)
-        energy = flat.where(sound[:, None], flat.new_zeros(())).clamp(min=0)
-        silent = energy.amax(1) == 0
-        energy = energy.where(~silent[:, None], energy.new_ones(()))
-        # The scale does not matter; taking it out first keeps sums of tiny and huge values in range.
-        energy = energy / energy.amax(1, keepdim=True)
-        share = ((energy * masks).sum(1) / energy.sum(1)).float()
-        return Scored(
-            share.masked_fill(~sound, float("nan")),
-            notes={
-                "nothing_positive": (silent & sound).tolist(),
-                "undefined": [None if s else "not finite" for s in sound.tolist()],
-            },
-        )
+        masks = truth_of(question, maps, self).flatten(1)
+        return share_inside(rectified(maps.to(question.x.device).flatten(1)), masks)
 
     def cost(self, size: Size) -> Cost:
         """See `Metric.cost`."""
         return Cost(0)
+
+
+def rectified(flat: Tensor) -> Tensor:
+    """Return the positive part of `(n, pixels)` values as float64; what is not finite becomes NaN."""
+    flat = flat.double()
+    return flat.clamp(min=0).where(flat.isfinite(), float("nan"))
+
+
+def share_inside(energy: Tensor, masks: Tensor) -> Scored:
+    """Return the share of each row's energy on the mask, and notes.
+
+    Parameters
+    ----------
+    energy
+        `(n, pixels)` float64, none negative; a row of zeros counts as constant, one that is not finite is
+        NaN.
+    masks
+        `(n, pixels)` bool.
+    """
+    energy, sound, silent = scaled(energy)
+    share = ((energy * masks).sum(1) / energy.sum(1)).float()
+    return Scored(
+        share.masked_fill(~sound, float("nan")),
+        notes={
+            "nothing_positive": silent.tolist(),
+            "undefined": [None if s else "not finite" for s in sound.tolist()],
+        },
+    )
+
+
+def scaled(energy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return non-negative `(n, pixels)` rows at a maximum of 1, and which are finite, which all zero.
+
+    Rows of zeros, and those that are not finite, become ones.
+    """
+    sound = finite(energy)
+    silent = sound & (energy.amax(1) == 0)
+    energy = energy.where((sound & ~silent)[:, None], energy.new_ones(()))
+    # The scale does not matter; taking it out first keeps sums of tiny and huge values in range.
+    return energy / energy.amax(1, keepdim=True), sound, silent

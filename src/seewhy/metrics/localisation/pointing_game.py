@@ -35,7 +35,7 @@ from torch.nn.functional import conv2d
 
 from seewhy.methods.base import Cost, Paper, require
 from seewhy.metrics.base import METRICS, Metric, MetricNeed, Scored
-from seewhy.metrics.localisation.truth import finite, masks_of
+from seewhy.metrics.truth import finite, truth_of
 from seewhy.question import Question
 from seewhy.types import Maps, Masks, Size
 
@@ -75,7 +75,7 @@ class PointingGame(Metric):
 
     def measure(self, question: Question, maps: Maps) -> Scored:
         """See `Metric.measure`."""
-        target = grown(masks_of(question, maps, self.name), self.tolerance).flatten(1)
+        target = grown(truth_of(question, maps, self), self.tolerance).flatten(1)
         flat = maps.to(question.x.device).float().flatten(1)
         sound = finite(flat)
         flat = flat.where(sound[:, None], flat.new_zeros(()))

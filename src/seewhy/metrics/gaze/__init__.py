@@ -1,0 +1,1 @@
+"""Whether the map is high where people looked."""
