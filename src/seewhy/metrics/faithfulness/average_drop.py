@@ -6,8 +6,8 @@ worth something only beside `increase_in_confidence`, the baselines or `adcc`, w
 
 Formula
     100 max(0, Y - O) / Y, averaged over samples by the table; Y = p(x), O = p(x S), S the map scaled to
-    0 .. 1 by its lowest and highest value. `keep=100` takes all of S; below, the `keep` per cent highest pixels keep
-    their value of S and the others become 0 (the published tables have 100, 50 and 15).
+    0 .. 1 by its lowest and highest value. `keep=100` takes all of S; below, the `keep` per cent highest
+    pixels keep their value of S and the others become 0 (the published tables have 100, 50 and 15).
 Needs
     maps at input resolution, a forward pass.
 Cost
@@ -30,7 +30,7 @@ from typing import ClassVar
 
 from seewhy.methods.base import Cost, Paper, require
 from seewhy.metrics.base import METRICS, Metric, Scored
-from seewhy.metrics.faithfulness.soft_mask import behind_masks, drop, soft_mask
+from seewhy.metrics.faithfulness.soft_mask import behind_masks, drop, reasons, soft_mask
 from seewhy.metrics.faithfulness.usable import usable
 from seewhy.perturb.operators import operator
 from seewhy.question import Question
@@ -79,8 +79,8 @@ class AverageDrop(Metric):
         whole, masked, notes = behind_masks(
             question, soft_mask(known, self.keep), self.operator, "average drop"
         )
-        why = [w or ("score not above 0" if y <= 0 else None) for w, y in zip(known.why, whole, strict=True)]
-        return Scored(known.defined(100 * drop(whole, masked)), notes={"undefined": why, **notes})
+        values = known.defined(100 * drop(whole, masked))
+        return Scored(values, notes={"undefined": reasons(known, whole), **notes})
 
     def cost(self, size: Size) -> Cost:
         """See `Metric.cost`."""

@@ -61,3 +61,9 @@ def behind_masks(question: Question, masks: Maps, fill: str, what: str) -> tuple
 def drop(whole: Tensor, masked: Tensor) -> Tensor:
     """Return `max(0, whole - masked) / whole`, NaN where `whole` is not above 0."""
     return ((whole - masked).clamp_min(0) / whole).masked_fill(whole <= 0, float("nan"))
+
+
+def reasons(known: Usable, whole: Scores) -> list[str | None]:
+    """Return for each sample why there is no `drop`, or None."""
+    pairs = zip(known.why, (whole <= 0).tolist(), strict=True)
+    return [why or ("score not above 0" if low else None) for why, low in pairs]
