@@ -13,9 +13,9 @@ import networks
 from seewhy.errors import BadInput
 from seewhy.execution import Execution
 from seewhy.metrics.faithfulness.deletion import Deletion
-from seewhy.metrics.faithfulness.patches import on_pixels, patch_sums
 from seewhy.metrics.faithfulness.pixel_flipping import PixelFlipping
 from seewhy.models.model import Model
+from seewhy.perturb.patches import on_pixels, patch_sums
 from seewhy.question import Question, ask
 
 

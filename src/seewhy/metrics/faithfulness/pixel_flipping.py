@@ -7,8 +7,8 @@ larger patches tear fewer edges into the picture, and stopping early looks only 
 
 Formula
     1 / (L + 1) sum over k = 0 .. L of f(x) - f(x_k); x_k has its first k `units` patches replaced,
-    L = `steps` or as many as there are patches. Patches are `patch` pixels an axis, ranked by the sum of the map in them;
-    the published setting is 9 x 9, one a step, 100 steps.
+    L = `steps` or as many as there are patches. Patches are `patch` pixels an axis, ranked by
+    the sum of the map in them; the published setting is 9 x 9, one a step, 100 steps.
 Needs
     maps at input resolution, a forward pass.
 Cost
@@ -35,10 +35,10 @@ from torch import Tensor
 
 from seewhy.methods.base import Cost, Paper, require
 from seewhy.metrics.base import METRICS, Metric, Scored
-from seewhy.metrics.faithfulness.patches import on_pixels, patch_count, patch_sums
 from seewhy.metrics.faithfulness.usable import usable
 from seewhy.perturb.edits import Edits, Fill, Jobs, chosen, compose
 from seewhy.perturb.operators import operator
+from seewhy.perturb.patches import on_pixels, patch_count, patch_sums
 from seewhy.perturb.ranks import ranks, tied
 from seewhy.perturb.scorer import Scorer
 from seewhy.question import Question
