@@ -1,9 +1,9 @@
 """Sensitivity-n: whether the map's sum over any n features foretells what removing them costs.
 
-Random subsets of n features are removed together; what the score loses is correlated, over the subsets, with
-what the map says of them in sum. A map of exact contributions to a linear score correlates perfectly at every
-n. Few features at once test single values, many test how the map adds up. It rates a map as contributions:
-one whose unit or offset has no meaning is judged by its differences alone.
+Random subsets of n features are removed together; what the score loses is correlated, over the subsets,
+with what the map says of them in sum. A map of exact contributions to a linear score correlates perfectly
+at every n. Few features at once test single values, many test how the map adds up. It rates a map as
+contributions: one whose unit or offset has no meaning is judged by its differences alone.
 
 Formula
     mean over the n of Pearson's correlation, over `subsets` random subsets T of n features, of sum over T of
@@ -18,10 +18,10 @@ Paper
     deep neural networks, ICLR 2018, https://arxiv.org/abs/1711.06104
 Departures
     The paper draws the curve over n; the number here is its mean, and the curve is kept. Removed features
-    become the mean colour (`operator`). Subsets are drawn from the seed, the same for all samples and maps.
-    An n at which a map's sums, or the score's losses, are all the same has no correlation and counts 0, and the
-    notes say how many had none. A constant map and one that is not finite are undefined. Logits by default,
-    which are what contributions add up to.
+    become the mean colour (`operator`). Subsets are drawn from the seed, the same for all samples and
+    maps. An n at which a map's sums, or the score's losses, are all the same has no correlation and
+    counts 0, and the notes say how many had none. A constant map and one that is not finite are
+    undefined. Logits by default, which are what contributions add up to.
 """
 
 from __future__ import annotations
