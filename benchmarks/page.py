@@ -13,7 +13,7 @@ from benchmarks import report
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
 COMMANDS = {
-    "cpu": "python -m benchmarks",
+    "cpu": "python -m benchmarks --repeats 3",
     "h100": "python -m benchmarks --device cuda --models resnet50 --repeats 3",
 }
 HEAD = """<!-- Written by `python -m benchmarks.page` from benchmarks/records. -->

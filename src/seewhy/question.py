@@ -17,7 +17,7 @@ from seewhy.models.model import Model
 from seewhy.models.outputs import Answer
 from seewhy.models.weights import sweep
 from seewhy.targets import BoundTarget, TargetLike
-from seewhy.types import Batch, Maps, Rows, ScoreKind, Scores
+from seewhy.types import Batch, Maps, Masks, Rows, ScoreKind, Scores
 
 T = TypeVar("T")
 
@@ -57,6 +57,8 @@ class Question:
     again
         Where a metric is told: from a model to the `(n, *size)` maps that the scored maps' method makes on it
         for the same targets, of the same inputs or of others. Methods are never told.
+    truth
+        Where the evidence is known to be, where a metric is given that. Methods are never told.
     """
 
     whole: ClassVar[bool] = True
@@ -73,6 +75,7 @@ class Question:
     weights: str = ""
     watched: bool = True
     again: Again | None = None
+    truth: Masks | None = None
 
     def answer(self, x: Batch, layers: Sequence[str] = (), *, differentiable: bool = False) -> Answer:
         """Run the model on `x`, keeping `layers` and whatever the target reads."""

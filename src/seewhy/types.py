@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Batch: TypeAlias = Float[Tensor, "n c *size"]
 Maps: TypeAlias = Float[Tensor, "n *size"]
+Masks: TypeAlias = Bool[Tensor, "n *size"]
+"""Where the evidence is: True on the object, at input resolution."""
 Cells: TypeAlias = Float[Tensor, "n *cells"]
 Scores: TypeAlias = Float[Tensor, " n"]
 Rows: TypeAlias = Int[Tensor, " n"]

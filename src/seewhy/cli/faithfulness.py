@@ -25,17 +25,20 @@ def named_metrics(names: str, steps: int | None = None) -> list[Metric]:
     Raises
     ------
     UnknownName, BadInput
-        For a metric that does not exist, or none.
+        For a metric that does not exist, or none, or one that compares with a truth: files hold none.
     """
     from seewhy.metrics import METRICS
+    from seewhy.metrics.evaluation import refuse_without_truth
 
     classes = [METRICS[name] for name in split(names)]
     if not classes:
         raise BadInput("Asked to evaluate", "No metric is named", f"Choose from {', '.join(METRICS.names())}")
-    return [
+    chosen = [
         cls(**({"steps": steps} if steps is not None and "steps" in {f.name for f in fields(cls)} else {}))
         for cls in classes
     ]
+    refuse_without_truth(chosen)
+    return chosen
 
 
 def split(names: str) -> list[str]:

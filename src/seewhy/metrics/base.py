@@ -13,7 +13,7 @@ from seewhy.question import Question
 from seewhy.registry import Registry
 from seewhy.types import Json, Maps, ScoreKind, Scores, Size
 
-MetricNeed = Literal["again"]
+MetricNeed = Literal["again", "truth"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class Metric(ABC):
     bounds: ClassVar[tuple[float, float]]
     prefers: ClassVar[ScoreKind] = "probability"
     needs: ClassVar[frozenset[MetricNeed]] = frozenset()
-    """What it reads besides the maps and the question: "again" is `question.again`."""
+    """What it reads besides the maps and the question: "again" is `question.again`,
+    "truth" is `question.truth`."""
     along: ClassVar[str] = "fraction of the input edited"
     """What the curve, where there is one, runs over."""
     up: ClassVar[str] = "score"

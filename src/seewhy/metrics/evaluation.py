@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from seewhy import provenance
@@ -49,6 +50,7 @@ def evaluate(
     metrics: Metric | str | Sequence[Metric | str] = ("deletion", "insertion"),
     target: TargetLike | Sequence[TargetLike] = None,
     *,
+    truth: Tensor | None = None,
     baselines: bool = True,
     **options: Any,
 ) -> Table:
@@ -66,6 +68,9 @@ def evaluate(
         Names from `list_metrics()`, or metrics with their parameters.
     target
         The score; by default the classes that the attributions explain, as each metric prefers to score them.
+    truth
+        `(n, *size)` bool, True where the evidence is known to be, at input resolution: what metrics of
+        localisation compare with.
     baselines
         Whether to measure the maps of `seewhy.metrics.baselines` too.
     **options
@@ -80,7 +85,8 @@ def evaluate(
     ------
     BadInput
         When attributions and inputs do not belong together, or explain different targets; when a metric makes
-        maps again and the method cannot be rebuilt from what an attribution remembers.
+        maps again and the method cannot be rebuilt from what an attribution remembers;
+        when a metric needs the truth and there is none.
     """
     model = as_model(model)
     listed = [attributions] if isinstance(attributions, Attribution) else list(attributions)
@@ -94,8 +100,11 @@ def evaluate(
         raise BadInput(
             "Asked to evaluate attributions", "No metric is named", "Choose from seewhy.list_metrics()"
         )
+    if truth is None:
+        refuse_without_truth(chosen)
     execution = Execution(**options)
     batch = model.prepare(inputs)
+    masks = None if truth is None else _masks(truth, batch.tensor)
     pixels = provenance.display_pixels(model, batch)
     for attribution in listed:
         _belongs(attribution, pixels)
@@ -120,7 +129,7 @@ def evaluate(
     with model.untouched(execution.device):
         questions = {}
         for kind in dict.fromkeys(metric.prefers for metric in chosen):
-            questions[kind] = ask(model, batch.tensor, wanted, execution, kind)
+            questions[kind] = replace(ask(model, batch.tensor, wanted, execution, kind), truth=masks)
         for metric in chosen:
             for name, values in maps.items():
                 question = questions[metric.prefers]
@@ -151,6 +160,35 @@ def evaluate(
             "execution": provenance.of_run(execution),
         },
     )
+
+
+def refuse_without_truth(metrics: Sequence[Metric]) -> None:
+    """Raise `BadInput` where a metric compares with the truth, for callers who have none to give."""
+    for metric in metrics:
+        if "truth" in metric.needs:
+            raise BadInput(
+                f"Asked for {metric.name}",
+                "It compares maps with the place of the evidence, and no truth was given",
+                "In Python: seewhy.evaluate(..., truth=masks) with a boolean mask (n, height, width)",
+            )
+
+
+def _masks(truth: Tensor, x: Tensor) -> Tensor:
+    """Return the masks after checking them against the `(n, c, *size)` inputs."""
+    asked = "Asked to compare maps with the place of the evidence"
+    shape = (len(x), *x.shape[2:])
+    if truth.dtype != torch.bool or tuple(truth.shape) != shape:
+        raise BadInput(
+            asked,
+            f"Found a truth of shape {tuple(truth.shape)} of {str(truth.dtype).removeprefix('torch.')}",
+            f"Give boolean masks {shape}, at the size that the model sees",
+        )
+    empty = [i for i, mask in enumerate(truth) if not bool(mask.any())]
+    if empty:
+        raise BadInput(
+            asked, f"The mask of sample {empty[0]} is empty", "Leave out samples without evidence to find"
+        )
+    return truth
 
 
 def _row(sample: str, method: str, metric: str, scored: Scored, i: int, baseline: bool) -> Row:

@@ -2,15 +2,15 @@
 
 A run of thousands of forward passes is worth a few that find out how to make them. On a sample of the run's
 own edits the scores of a `Replica` are compared with those of the network itself. What counts is noise: the
-spread of the differences as a part of the spread of the scores. A replica in single precision must
-leave almost none, else batch normalisation is not folded, else the network itself runs. One in half precision
-is taken when its noise would leave a rank correlation of about .999, or is no more than that of the network
+spread of the differences as a part of the spread of the scores. A replica in single precision must leave
+almost none, else batch normalisation is not folded, else the network itself runs. One in half precision is
+taken when its noise would leave a rank correlation of about .999, or is no more than that of the network
 as it runs (TensorFloat-32 has as few digits as fp16): fp16 first, on accelerators; bf16 next, also on
 processors that multiply it natively; else single precision stays.
 
-What was found is kept with the network, for one device, shape and kind of edit, until a weight changes. A
-result's provenance has it: the precision, the noise, the rank correlation in the trial, and the largest
-difference of a score.
+What was found is kept with the network, for one device, shape, kind of edit and kind of score, until a
+weight changes. A result's provenance has it: the precision, the noise, the rank correlation in the trial, and
+the largest difference of a score.
 """
 
 from __future__ import annotations
@@ -107,7 +107,8 @@ def calibrate(question: Question, edits: Edits, read: Read | None, batch: int) -
     if not (question.whole and model.differentiable and model.dtype == torch.float32):
         return own
     shape, layers = tuple(question.x.shape[1:]), question.target.layers
-    key = ("calibration", str(device), asked, shape, type(edits).__name__, bool(layers), read is not None)
+    kinds = type(edits).__name__, str(question.target.descriptions[0].get("score")), bool(layers)
+    key = ("calibration", str(device), asked, shape, *kinds, read is not None)
     known: tuple[str, Calibration] | None = model.facts.get(key)
     if known is not None and known[0] == question.weights:
         return known[1]

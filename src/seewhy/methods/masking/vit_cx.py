@@ -25,6 +25,13 @@ Departures
     Any layer with a grid serves, also of a CNN. Scores are probabilities unless the target says otherwise;
     then the map is about the score of the input over K wherever it is flat, and what stands out is small
     beside that. Scores that can be negative make maps that can.
+Limits
+    Behind a ReLU most of a channel is exactly zero. Dividing by the sum of the masks then gives a pixel that
+    one good mask touches ever so faintly that mask's whole score: maps are plateaus around the evidence, with
+    single pixels far off as high. On a small CNN whose pictures hold the evidence in one striped disc the
+    maximum met it in 5 of 100 pictures, a centre Gaussian in 8, though twice the disc's share of the map lay
+    on it; on a small vision transformer it met it in 98 (`python -m benchmarks.ground_truth`). Prefer other
+    methods on CNNs.
 """
 
 from __future__ import annotations

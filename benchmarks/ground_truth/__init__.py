@@ -1,0 +1,1 @@
+"""Where the evidence is known, do maps find it: `python -m benchmarks.ground_truth`."""

@@ -1,0 +1,1 @@
+"""Whether the map is high where the evidence is known to be."""
