@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -20,6 +20,14 @@ from seewhy.targets import BoundTarget, TargetLike
 from seewhy.types import Batch, Maps, Masks, Rows, ScoreKind, Scores
 
 T = TypeVar("T")
+
+
+@runtime_checkable
+class Again(Protocol):
+    """Makes the maps of one method, parameters, seed and targets again."""
+
+    def __call__(self, model: Model, x: Batch | None = None) -> Maps:
+        """Return `(n, *size)` maps on `model`, of the same inputs or of as many others, `(n, c, *size)`."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +55,8 @@ class Question:
     watched
         Whether somebody looks at estimates before the last one; a method may skip them otherwise.
     again
-        Where a metric is told: from another model to the `(n, *size)` maps that the scored maps' method makes
-        of the same inputs and targets on it. Methods are never told.
+        Where a metric is told: from a model to the `(n, *size)` maps that the scored maps' method makes on it
+        for the same targets, of the same inputs or of others. Methods are never told.
     truth
         Where a metric is given that: where the evidence is known to be, or where people looked (boolean, or
         floating-point for how often). Methods are never told.
@@ -67,7 +75,7 @@ class Question:
     passes: Passes = field(default_factory=Passes)
     weights: str = ""
     watched: bool = True
-    again: Callable[[Model], Maps] | None = None
+    again: Again | None = None
     truth: Masks | Maps | None = None
 
     def answer(self, x: Batch, layers: Sequence[str] = (), *, differentiable: bool = False) -> Answer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,9 +20,9 @@ from seewhy.metrics.table import Row, Table
 from seewhy.metrics.truth import check_truth
 from seewhy.models.loading import as_model
 from seewhy.models.model import Model
-from seewhy.question import ask
+from seewhy.question import Again, ask
 from seewhy.targets import Target, TargetLike
-from seewhy.types import Json, Maps, Size
+from seewhy.types import Json, Size
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,11 @@ def evaluate(
     assert not clash, f"methods named like baselines: {clash}"
     if baselines:
         maps |= {name: make(pixels, execution.seed) for name, make in BASELINES.items()}
-    repeats: dict[str, Callable[[Model], Maps]] = {}
+    repeats: dict[str, Again] = {}
     if any("again" in metric.needs for metric in chosen):
-        repeats = {name: unmoved(values) for name, values in maps.items()}  # of the baselines
+        repeats = {
+            name: unmoved(name, maps[name], batch, execution.seed) for name in BASELINES if name in maps
+        }
         repeats |= {
             name: again(a, batch, execution, repeated, target) for name, a in zip(labels, listed, strict=True)
         }

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
+from seewhy import provenance
 from seewhy.attribution import Attribution
 from seewhy.errors import DoesNotFit
 from seewhy.execution import Execution, Passes
 from seewhy.inputs.batch import Inputs
 from seewhy.methods.base import METHODS, Method
+from seewhy.metrics.baselines import BASELINES
 from seewhy.models.model import Model
+from seewhy.question import Again
 from seewhy.targets import Class, Combination, Neuron, Output, Similarity, Target, TargetLike
-from seewhy.types import Json, Maps, ScoreKind
+from seewhy.types import Batch, Json, Maps, ScoreKind
 
 
 def target_of(description: Json, *, open_score: bool = True) -> Target:
@@ -74,8 +77,8 @@ def again(
     execution: Execution,
     passes: Passes,
     target: TargetLike | Sequence[TargetLike] = None,
-) -> Callable[[Model], Maps]:
-    """Return a function from a model to the `(n, *size)` maps of the same method, inputs and targets on it.
+) -> Again:
+    """Return a function from a model to the `(n, *size)` maps of the same method and targets on it.
 
     Parameters
     ----------
@@ -83,7 +86,7 @@ def again(
         Whose method, parameters, seed and targets count. Classes are those that were explained, whatever the
         other model answers.
     batch
-        The inputs.
+        The inputs; the function takes others in their place, as tensors that the model would receive.
     execution
         Batch size, precision and cancelling.
     passes
@@ -106,8 +109,8 @@ def again(
         wanted = target
     run = replace(execution, seed=notes["execution"]["seed"], progress=None, device=None)
 
-    def explain(model: Model) -> Maps:
-        made = method(model, batch, wanted, run)
+    def explain(model: Model, x: Batch | None = None) -> Maps:
+        made = method(model, batch if x is None else replace(batch, tensor=x), wanted, run)
         for way in ("forward", "backward"):
             setattr(passes, way, getattr(passes, way) + made.provenance["passes"][way] * len(batch))
         return made.values
@@ -115,6 +118,12 @@ def again(
     return explain
 
 
-def unmoved(maps: Maps) -> Callable[[Model], Maps]:
-    """Return a function that gives these maps for every model: those of what knows none."""
-    return lambda _model: maps
+def unmoved(name: str, maps: Maps, batch: Inputs, seed: int) -> Again:
+    """Return the baseline `name` made again: `maps` of `batch` for every model; of other inputs, theirs."""
+
+    def make(model: Model, x: Batch | None = None) -> Maps:
+        if x is None:
+            return maps
+        return BASELINES[name](provenance.display_pixels(model, replace(batch, tensor=x)), seed)
+
+    return make

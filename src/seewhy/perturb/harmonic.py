@@ -16,9 +16,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, avg_pool3d, interpolate
 
 from seewhy.perturb.edits import Filler
+from seewhy.perturb.membrane import membrane
 from seewhy.perturb.operators import OPERATORS, MaskOperator
 from seewhy.question import Question
 
@@ -51,46 +51,14 @@ def harmonic(x: Tensor, hidden: Tensor) -> Tensor:
     hidden
         `(k, *size)` bool.
     """
-    hole, known = hidden[:, None], torch.where(hidden[:, None], 0.0, x.double())
 
     def balance(u: Tensor) -> Tensor:
-        """Return, in the hole, neighbours times value minus the sum of the neighbours."""
+        """Return neighbours times value minus the sum of the neighbours."""
         out = torch.zeros_like(u)
         for axis in range(2, u.ndim):
             step = u.diff(dim=axis)
             out.narrow(axis, 0, u.shape[axis] - 1).sub_(step)
             out.narrow(axis, 1, u.shape[axis] - 1).add_(step)
-        return torch.where(hole, out, 0.0)
+        return out
 
-    def dot(a: Tensor, b: Tensor) -> Tensor:
-        return (a * b).sum(dim=tuple(range(2, a.ndim)), keepdim=True)
-
-    right = -balance(known)
-    u = torch.where(hole, _averaged(known, ~hole), 0.0)
-    residual = right - balance(u)
-    direction, square = residual, dot(residual, residual)
-    enough = _TOLERANCE**2 * torch.maximum(square, dot(right, right))
-    for _ in range(10 * sum(x.shape[2:])):
-        running = square > enough
-        if not bool(running.any()):
-            break
-        product = balance(direction)
-        # A channel that has converged stays as it is, whatever the others need.
-        length = torch.where(running, square / dot(direction, product).clamp_min(1e-300), 0.0)
-        u, residual = u + length * direction, residual - length * product
-        following = dot(residual, residual)
-        direction = residual + torch.where(running, following / square.clamp_min(1e-300), 0.0) * direction
-        square = torch.where(running, following, square)
-    return torch.where(hole, u.to(x), x)
-
-
-def _averaged(values: Tensor, known: Tensor) -> Tensor:
-    """Return `values` with every unknown one replaced by the mean of the smallest block that knows some."""
-    if bool(known.flatten(1).all()) or max(values.shape[2:]) == 1:
-        return values
-    pool = avg_pool2d if values.ndim == 4 else avg_pool3d
-    shrink = [2 if s > 1 else 1 for s in values.shape[2:]]
-    weight = pool(known.to(values), shrink, ceil_mode=True)
-    coarse = pool(values * known, shrink, ceil_mode=True) / weight.clamp_min(1e-12)
-    above = interpolate(_averaged(coarse, weight > 0), values.shape[2:], mode="nearest")
-    return torch.where(known, values, above)
+    return membrane(x, hidden, balance, _TOLERANCE)

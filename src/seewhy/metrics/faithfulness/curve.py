@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, arange, trapezoid
 
-from seewhy.errors import BadInput
 from seewhy.metrics.base import Scored
+from seewhy.metrics.faithfulness.usable import usable
 from seewhy.perturb.ranks import RankEdits, ranks, tied
 from seewhy.perturb.scorer import Scorer
 from seewhy.question import Question
@@ -48,28 +48,14 @@ def curve(question: Question, maps: Maps, start: Tensor, finish: Tensor, steps: 
         one that holds NaN or infinity, or is the same everywhere; `notes` has the share of tied pixels and
         the reason.
     """
-    size = tuple(question.x.shape[2:])
-    if tuple(maps.shape[1:]) != size or len(maps) != len(question.x):
-        raise BadInput(
-            f"Asked to score maps of shape {tuple(maps.shape)}",
-            f"The inputs are {len(question.x)} of size {size}",
-            "Give one map an input, at its resolution",
-        )
-    maps = maps.to(question.x.device).float()
-    finite = maps.flatten(1).isfinite().all(1)
-    maps = maps.where(finite.reshape(-1, *[1] * len(size)), maps.new_zeros(()))
-    flat = maps.flatten(1)
-    constant = flat.amax(1) == flat.amin(1)
+    known = usable(question, maps)
+    flat = known.maps.flatten(1)
     pixels = step_pixels(flat.shape[1], steps)
     scorer = Scorer(question, what)
-    scores = scorer.table(RankEdits(ranks(maps), start, finish, pixels))
+    scores = scorer.table(RankEdits(ranks(known.maps), start, finish, pixels))
     at = (arange(scores.shape[1], device=scores.device) * pixels).clamp(
         max=flat.shape[1]
     ).double() / flat.shape[1]
-    undefined = constant | ~finite
-    area = trapezoid(scores.double(), at, dim=1).float().masked_fill(undefined, float("nan"))
-    why = [
-        "not finite" if not f else "constant" if c else None
-        for f, c in zip(finite.tolist(), constant.tolist(), strict=True)
-    ]
-    return Scored(area, scores, at.float(), {"tied": tied(maps).tolist(), "undefined": why, **scorer.notes()})
+    area = trapezoid(scores.double(), at, dim=1)
+    notes = {"tied": tied(known.maps).tolist(), "undefined": known.why, **scorer.notes()}
+    return Scored(known.defined(area), scores, at.float(), notes)
