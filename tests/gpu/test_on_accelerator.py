@@ -16,10 +16,10 @@ from seewhy.methods.optimised import descent
 from seewhy.models.model import Model
 from seewhy.models.weights import sweep
 
-pytestmark = pytest.mark.gpu
-
-if not torch.cuda.is_available():
-    pytest.skip("no accelerator here", allow_module_level=True)
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no accelerator here"),
+]
 
 
 @pytest.fixture(scope="module", params=["efficientnet-lite0", "mobilenet-v2"])
