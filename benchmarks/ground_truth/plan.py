@@ -40,7 +40,7 @@ def photos(layer: str) -> dict[str, Plan]:
     layer
         A layer with fewer channels than the default one, for methods with a full pass a channel.
     """
-    quarter, sixth = 1 / 4, 1 / 6
+    most, quarter, sixth = 3 / 4, 1 / 4, 1 / 6
     return {
         "smooth_grad": Plan({"samples": 6}, quarter),
         "var_grad": Plan({"samples": 6}, quarter),
@@ -50,14 +50,14 @@ def photos(layer: str) -> dict[str, Plan]:
         "guided_ig": Plan({"steps": 10}, quarter),
         "occlusion": Plan({"window": 64, "stride": 32}, quarter),
         "rise": Plan({"masks": 120}, quarter),
-        "lime": Plan({"segments": "grid:6", "samples": 80}, quarter),
+        "lime": Plan({"segments": "grid:6", "samples": 250}, 1 / 2),
         "kernel_shap": Plan({"segments": "grid:5", "samples": 80}, quarter),
         "ablation_cam": Plan({}, quarter),
         "fd_cam": Plan({}, quarter),
         "vit_cx": Plan({"distance": 0.4}, quarter),
-        "score_cam": Plan({"layer": layer}, sixth),
-        "abs_cam": Plan({"layer": layer}, sixth),
-        "sidu": Plan({"layer": layer}, sixth),
+        "score_cam": Plan({"layer": layer}, most),
+        "abs_cam": Plan({"layer": layer}, most),
+        "sidu": Plan({"layer": layer}, most),
         "extremal_perturbation": Plan({"steps": 30, "rate": 0.1, "smooth": 0.09}, sixth),
         "meaningful_perturbation": Plan({"steps": 30}, sixth),
         "fido": Plan({"steps": 20, "draws": 2}, sixth),

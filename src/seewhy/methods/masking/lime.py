@@ -24,10 +24,9 @@ Departures
     scores that the linear model explains, the local faithfulness of which the paper speaks; None when the
     scores do not vary.
 Limits
-    A fit needs many times as many samples as segments. With 80 for 36 segments the maximum met the object on
-    0.48 and 0.54 of composites on MobileNetV2 (a centre Gaussian: 0.42 and 0.27; 12 samples a kind), and the
-    maps are dotted with noise; on the first eight 250 samples raised 0.39 to 0.84
-    (`python -m benchmarks.ground_truth`).
+    A fit needs many times as many samples as segments. With 80 for 36 segments maps are dotted with noise,
+    and the maximum met the object on 0.48 and 0.54 of composites on MobileNetV2 (12 a kind); with 250 on 0.89
+    and 0.91 (24 a kind; a centre Gaussian: 0.42 and 0.27; `python -m benchmarks.ground_truth`).
 """
 
 from __future__ import annotations

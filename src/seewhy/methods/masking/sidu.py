@@ -32,8 +32,8 @@ Departures
 Limits
     Where the evidence is known the map points worse than the other methods of masks: its maximum met the
     striped disc in 64 of 100 pictures on a small CNN (a centre Gaussian 8), and on composites, asked with a
-    middle layer of about a hundred channels and 8 samples a kind, the object in 0.62 and 0.50 on
-    EfficientNet-Lite0 (centre 0.44 and 0.31), in 0.38 and 0.25 on MobileNetV2 (centre 0.42 and 0.27: no
+    middle layer of about a hundred channels and 36 questions a kind, the object in 0.56 and 0.42 on
+    EfficientNet-Lite0 (centre 0.44 and 0.31), in 0.41 and 0.25 on MobileNetV2 (centre 0.42 and 0.27: no
     better). There the maps are nearly flat, the highest value 1.3 to 1.6 times the mean on seven of the
     first eight, and highest on textured ground as often as on the object: the likely reason is that a mask of
     the ground is as unlike the others as one of the object (`python -m benchmarks.ground_truth`).
