@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,13 +40,14 @@ class Floor:
         compiled: bool = False,
         sizes: tuple[int, ...] | None = None,
     ) -> None:
-        self.net, self.x, self.precision = net, x, precision
+        self.net: Any = net
+        self.x, self.precision = x, precision
         if precision != "fp32":
             dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}[precision]
-            self.net = copy.deepcopy(net).to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.net = copy.deepcopy(net).to(dtype).to(memory_format=torch.channels_last)
             self.x = x.to(dtype).contiguous(memory_format=torch.channels_last)
         if compiled:
-            self.net = torch.compile(self.net, dynamic=False)  # type: ignore[assignment]
+            self.net = torch.compile(self.net, dynamic=False)
         self.batch = best_batch(self._speed, sizes or SIZES[x.device.type])
         self.name = f"floor: bare forward, {precision}{', compiled' if compiled else ''}, batch {self.batch}"
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,6 +16,7 @@ from seewhy.batching import default_batch_size
 from seewhy.execution import Execution
 from seewhy.inputs.photos import demo_photos
 from seewhy.methods.optimised import descent
+from seewhy.methods.optimised.replay import Replayed
 from seewhy.models.model import Model
 from seewhy.models.weights import sweep
 
@@ -34,8 +38,8 @@ def _all_precisions(_single_precision: None, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("seewhy.perturb.calibration._halves", lambda _: ("fp16", "bf16"))
 
 
-def rise(model: Model, **options: object) -> seewhy.Attribution:
-    return seewhy.explain(model, list(demo_photos().values())[:3], method="rise", masks=4000, **options)  # type: ignore[arg-type]
+def rise(model: Model, **options: Any) -> seewhy.Attribution:
+    return seewhy.explain(model, list(demo_photos().values())[:3], method="rise", masks=4000, **options)
 
 
 def test_half_precision_is_chosen_and_keeps_the_ranking(real: Model) -> None:
@@ -74,10 +78,10 @@ def test_running_out_of_memory_halves_the_batch(real: Model) -> None:
 
     x = real.prepare(demo_photos()["cat"]).tensor
     tight = Model(Tight())
-    options = {"method": "rise", "masks": 1000, "target": 3, "precision": "fp32"}
-    halved = seewhy.explain(tight, x, **options)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"method": "rise", "masks": 1000, "target": 3, "precision": "fp32"}
+    halved = seewhy.explain(tight, x, **options)
     assert halved.provenance["batch_halved_to"] <= 300
-    whole = seewhy.explain(Model(real.module), x, batch_size=halved.provenance["batch_halved_to"], **options)  # type: ignore[arg-type]
+    whole = seewhy.explain(Model(real.module), x, batch_size=halved.provenance["batch_halved_to"], **options)
     assert float((whole.values - halved.values).abs().max()) < 1e-5
 
 
@@ -85,10 +89,10 @@ def test_memory_is_flat_in_masks_and_near_that_of_bare_passes(real: Model) -> No
     x = real.prepare(demo_photos()["cat"]).tensor.cuda()
     batch = default_batch_size(x)
 
-    def peak(work: object) -> int:
+    def peak(work: Callable[[], object]) -> int:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-        work()  # type: ignore[operator]
+        work()
         return torch.cuda.max_memory_allocated()
 
     def bare() -> None:
@@ -113,9 +117,8 @@ def test_replayed_descent_equals_the_plain_one(monkeypatch: pytest.MonkeyPatch) 
         return seewhy.explain(model, x, method="extremal_perturbation", steps=40, target=1).values
 
     recorded: list[bool] = []
-    original = descent.Replayed
 
-    class Watched(original):  # type: ignore[misc, valid-type]
+    class Watched(Replayed):
         def __call__(self, phase: int) -> Tensor:
             result = super().__call__(phase)
             recorded.append(not self.refused)

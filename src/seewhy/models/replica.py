@@ -102,7 +102,7 @@ def _fold(module: nn.Module, x: Tensor) -> int:
 
 
 def _pairs(module: nn.Module, x: Tensor) -> list[tuple[Convolution, _BatchNorm]]:
-    outputs: dict[int, tuple[Convolution, Tensor]] = {}  # the tensors are kept, so that ids stay unique
+    outputs: dict[int, tuple[Any, Tensor]] = {}  # the tensors are kept, so that ids stay unique
     found: list[tuple[Convolution, _BatchNorm]] = []
     calls: dict[int, int] = {}
 
@@ -113,7 +113,7 @@ def _pairs(module: nn.Module, x: Tensor) -> list[tuple[Convolution, _BatchNorm]]
             if source is not None:
                 found.append((source[0], m))
         elif isinstance(output, Tensor):
-            outputs[id(output)] = (m, output)  # type: ignore[assignment]
+            outputs[id(output)] = (m, output)
 
     with _watching(module, watch), torch.no_grad():
         module(x)

@@ -24,9 +24,9 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from seewhy.methods.base import Cost, Paper, require
+from seewhy.methods.base import Cost, Paper
 from seewhy.metrics.base import METRICS, Metric, Scored
-from seewhy.metrics.faithfulness.soft_mask import behind_masks, soft_mask
+from seewhy.metrics.faithfulness.soft_mask import behind_masks, require_share, soft_mask
 from seewhy.metrics.faithfulness.usable import usable
 from seewhy.perturb.operators import operator
 from seewhy.question import Question
@@ -61,12 +61,7 @@ class IncreaseInConfidence(Metric):
     operator: str = "mean"
 
     def __post_init__(self) -> None:
-        require(
-            0 < self.keep <= 100,
-            "Asked for a share of pixels to keep",
-            self.keep,
-            "Give per cent: above 0, at most 100",
-        )
+        require_share(self.keep)
         operator(self.operator)
 
     def measure(self, question: Question, maps: Maps) -> Scored:

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from seewhy.methods.base import require
 from seewhy.metrics.faithfulness.usable import Usable
 from seewhy.perturb.map_masks import MapMasks
 from seewhy.perturb.operators import operator
@@ -14,6 +15,13 @@ from seewhy.perturb.ranks import ranks
 from seewhy.perturb.scorer import Scorer
 from seewhy.question import Question
 from seewhy.types import Json, Maps, Scores
+
+
+def require_share(keep: float) -> None:
+    """Raise `BadInput` for a share of pixels that is not above 0 and at most 100 per cent."""
+    require(
+        0 < keep <= 100, "Asked for a share of pixels to keep", keep, "Give per cent: above 0, at most 100"
+    )
 
 
 def kept_pixels(places: int, keep: float) -> int:
