@@ -89,7 +89,7 @@ def measured(setting: Setting, name: str, step: Step) -> Json:
 
 def baselines(setting: Setting) -> dict[str, Json]:
     """Return the scores of maps that know nothing of the model, and of a constant one."""
-    pixels = display_pixels(setting.model, setting.inputs)
+    pixels = display_pixels(setting.model, setting.inputs).cpu()
     # Each sample a noise of its own: one for all would be one throw of the dice.
     noise = [BASELINES["random"](pixels[i : i + 1], i) for i in range(len(pixels))]
     maps = {

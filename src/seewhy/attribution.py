@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,44 +32,58 @@ SHOWN = 8
 """Samples that a notebook shows of a batch."""
 
 
-@dataclass(frozen=True, eq=False)
 class Attribution:
     """Values that say how much each place of the input mattered to a score.
 
     Parameters
     ----------
     values
-        `(n, h, w)` or `(n, t, h, w)` float32 on the CPU, at input resolution, not normalised, clipped or
-        rectified beyond the method's definition.
+        `(n, h, w)` or `(n, t, h, w)` float32 at input resolution, not normalised, clipped or rectified beyond
+        the method's definition; None: `native`, enlarged linearly when somebody asks.
     native
         `(n, *cells)` float32: the method's own grid, before resizing.
     pixels
-        `(n, c, *size)` uint8: the inputs as the model saw them, for display.
+        `(n, c, *size)` uint8: the inputs as the model saw them, for display; fetched from the device when
+        somebody asks.
     provenance
         JSON-serialisable: method and parameters, model and weights' hash, targets and scores, seed, versions,
         seconds, passes a sample.
     """
 
-    values: Maps
-    native: Cells
-    pixels: Tensor
-    provenance: Json
+    def __init__(self, values: Maps | None, native: Cells, pixels: Tensor, provenance: Json) -> None:
+        self.native, self.provenance = native, provenance
+        self._values, self._pixels = values, pixels
+
+    @property
+    def values(self) -> Maps:
+        """`(n, *size)` float32 on the CPU, at input resolution."""
+        if self._values is None:
+            self._values = resize(self.native, self._pixels.shape[2:])
+        return self._values
+
+    @property
+    def pixels(self) -> Tensor:
+        """`(n, c, *size)` uint8 on the CPU: the inputs as the model saw them, for display."""
+        if self._pixels.device.type != "cpu":
+            self._pixels = self._pixels.cpu()
+        return self._pixels
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.native)
 
     def __getitem__(self, i: int) -> Attribution:
         """Return sample `i` as an attribution of one."""
         i = range(len(self))[i]
         notes = {**self.provenance, "inputs": [self.provenance["inputs"][i]]}
-        return Attribution(self.values[i : i + 1], self.native[i : i + 1], self.pixels[i : i + 1], notes)
+        values = None if self._values is None else self._values[i : i + 1]
+        return Attribution(values, self.native[i : i + 1], self._pixels[i : i + 1], notes)
 
     def __iter__(self) -> Iterator[Attribution]:
         return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
         p = self.provenance
-        shape = tuple(self.values.shape)
+        shape = (len(self), *self._pixels.shape[2:])
         return f"Attribution({p['method']} of {p['model']}, values {shape}, {p['seconds']:.2f} s)"
 
     @property

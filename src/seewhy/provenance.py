@@ -65,14 +65,14 @@ def _versions() -> Json:
 
 
 def display_pixels(model: Model, batch: Inputs) -> Tensor:
-    """Return `(n, c, *size)` uint8 pixels of the inputs as the model saw them.
+    """Return `(n, c, *size)` uint8 pixels of the inputs as the model saw them, on their device.
 
     Without a preprocessing to invert, each sample is scaled to its own range.
     """
     x = batch.tensor.detach().float()
     if model.preprocess is not None and len(model.preprocess.mean) == x.shape[1]:
-        return torch.stack([model.preprocess.display(sample) for sample in x]).cpu()
+        return torch.stack([model.preprocess.display(sample) for sample in x])
     low, high = x.flatten(1).amin(1), x.flatten(1).amax(1)
     span = (high - low).clamp_min(1e-12)
     shape = (-1, *[1] * (x.ndim - 1))
-    return ((x - low.reshape(shape)) / span.reshape(shape) * 255).round().to(torch.uint8).cpu()
+    return ((x - low.reshape(shape)) / span.reshape(shape) * 255).round().to(torch.uint8)

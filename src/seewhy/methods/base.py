@@ -19,7 +19,6 @@ from seewhy.execution import Execution
 from seewhy.models.model import Model
 from seewhy.question import Question, ask
 from seewhy.registry import Registry
-from seewhy.resize import resize
 from seewhy.targets import TargetLike
 from seewhy.types import Cells, Json, Maps, ScoreKind, Size
 
@@ -205,22 +204,23 @@ class Method(ABC):
             question = ask(model, batch.tensor, target, execution, self.score_kind, layers, watched=watched)
             notes = provenance.of_model(model, batch, question.weights)
             notes["inputs"] = provenance.of_inputs(model, batch, question)
-        pixels = provenance.display_pixels(model, batch)
-        for estimate in self._estimates(question, watched=watched):
+            pixels = provenance.display_pixels(model, batch)
+            # Unwatched, all happens in here: to leave the model as it was takes time, too.
+            last = None if watched else deque(self.estimate(question), maxlen=1).pop()
+        for estimate in self._watched(question) if last is None else (last,):
             passes = {
                 "forward": question.passes.forward // len(batch),
                 "backward": question.passes.backward // len(batch),
             }
-            native = estimate.native.detach().float()
-            values = resize(native, batch.tensor.shape[2:]) if estimate.values is None else estimate.values
+            values = None if estimate.values is None else estimate.values.detach().float().cpu()
             reliability = estimate.reliability or ({},) * len(batch)
             samples = [
                 {**sample, "reliability": facts}
                 for sample, facts in zip(notes["inputs"], reliability, strict=True)
             ]
             yield Attribution(
-                values.detach().float().cpu(),
-                native.cpu(),
+                values,
+                estimate.native.detach().float().cpu(),
                 pixels,
                 {
                     **notes,
@@ -237,17 +237,11 @@ class Method(ABC):
                 },
             )
 
-    def _estimates(self, question: Question, *, watched: bool) -> Iterator[Estimate]:
-        """Yield estimates, the model as found whenever the caller has the word; or the last one alone."""
-        device = question.execution.device
+    def _watched(self, question: Question) -> Iterator[Estimate]:
+        """Yield estimates, the model as found whenever the caller has the word."""
         estimates = self.estimate(question)
-        if not watched:
-            with question.model.untouched(device):
-                last = deque(estimates, maxlen=1).pop()
-            yield last
-            return
         while True:
-            with question.model.untouched(device):
+            with question.model.untouched(question.execution.device):
                 estimate = next(estimates, None)
             if estimate is None:
                 return

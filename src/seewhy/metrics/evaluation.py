@@ -106,7 +106,7 @@ def evaluate(
     execution = Execution(**options)
     batch = model.prepare(inputs)
     check_truth(chosen, truth, (len(batch), *batch.tensor.shape[2:]))
-    pixels = provenance.display_pixels(model, batch)
+    pixels = provenance.display_pixels(model, batch).cpu()
     for attribution in listed:
         _belongs(attribution, pixels)
     wanted = _targets(listed) if target is None else target

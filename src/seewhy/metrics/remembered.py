@@ -124,6 +124,6 @@ def unmoved(name: str, maps: Maps, batch: Inputs, seed: int) -> Again:
     def make(model: Model, x: Batch | None = None) -> Maps:
         if x is None:
             return maps
-        return BASELINES[name](provenance.display_pixels(model, replace(batch, tensor=x)), seed)
+        return BASELINES[name](provenance.display_pixels(model, replace(batch, tensor=x)).cpu(), seed)
 
     return make

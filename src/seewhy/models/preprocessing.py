@@ -138,8 +138,10 @@ class Preprocessing:
 
     def display(self, x: Tensor) -> Tensor:
         """Return `(c, *size)` model input as uint8 pixels of its shape: `__call__` undone, but rounded."""
-        mean, std = (self._column(v).reshape(-1, *[1] * (x.ndim - 1)) for v in (self.mean, self.std))
-        return ((x.detach().float().cpu() * std + mean) / self.scale).round().clamp(0, 255).to(torch.uint8)
+        mean, std = (
+            self._column(v).reshape(-1, *[1] * (x.ndim - 1)).to(x.device) for v in (self.mean, self.std)
+        )
+        return ((x.detach().float() * std + mean) / self.scale).round().clamp(0, 255).to(torch.uint8)
 
     def normalised(self, level: float) -> Tensor:
         """Return, per channel `(c,)`, the model-input value of a grey level on the 0..255 scale."""

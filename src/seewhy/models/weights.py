@@ -42,14 +42,15 @@ class Sweep:
 def sweep(module: nn.Module) -> Sweep:
     """Begin to look at all parameters and buffers; an accelerator works on while the caller does."""
     looks: list[tuple[int, bool] | Tensor] = []
-    there: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
-    for t in (t.detach() for t in parts(module)[1]):
-        if t.is_cuda and t.element_size() in _WHOLE and not t.is_complex():
-            there.setdefault((t.device, t.dtype), []).append(t)
-        else:
-            looks.append((zlib.crc32(_bytes_of(t)), _finite(t)))
-    for same in there.values():
-        looks += [_look(group) for group in _groups(same)]
+    alike: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+    for t in parts(module)[1]:
+        alike.setdefault((t.device, t.dtype), []).append(t)
+    with torch.no_grad():
+        for (device, dtype), tensors in alike.items():
+            if device.type == "cuda" and dtype.itemsize in _WHOLE and not dtype.is_complex:
+                looks += [_look(group) for group in _groups(tensors)]
+            else:
+                looks += [(zlib.crc32(_bytes_of(t)), _finite(t)) for t in map(Tensor.detach, tensors)]
     return Sweep(tuple(looks))
 
 

@@ -99,7 +99,7 @@ def _colours(question: Question, sample: Tensor) -> np.ndarray:
     """Return `(*size, c)` float64 colours, 0 to 1; without preprocessing, of the sample's own range."""
     preprocess = question.model.preprocess
     if preprocess is not None and len(preprocess.mean) == len(sample):
-        pixels = preprocess.display(sample).double() / 255
+        pixels = preprocess.display(sample).cpu().double() / 255
     else:
         pixels = sample.double().cpu() - sample.double().min().cpu()
         pixels = pixels / pixels.max().clamp_min(1e-12)
