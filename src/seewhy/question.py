@@ -165,6 +165,7 @@ def ask(
     prefers: ScoreKind,
     layers: Sequence[str] = (),
     *,
+    differentiable: bool = True,
     watched: bool = True,
 ) -> Question:
     """Run the model once on the inputs, look at its weights, and bind the target.
@@ -176,8 +177,10 @@ def ask(
     prefers
         Score of a class where the target leaves it open.
     layers
-        Layers with respect to whose outputs the caller will differentiate: where all inputs fit in one
-        batch, this first pass is kept for it, so that it costs no second one.
+        Layers that the caller will read: where all inputs fit in one batch, this first pass is kept for it,
+        so that it costs no second one.
+    differentiable
+        Whether the caller will differentiate with respect to their outputs.
     watched
         As in `Question`.
 
@@ -189,13 +192,14 @@ def ask(
         When the target does not go with the answer.
     """
     x = x.to(model.device, model.dtype)
-    size = execution.batch_size or default_batch_size(x, differentiated=bool(layers))
+    graph = differentiable and bool(layers)
+    size = execution.batch_size or default_batch_size(x, differentiated=graph)
     keep = bool(layers) and len(x) <= size
     read = tuple(dict.fromkeys((*(layers if keep else ()), *targets.layers_of(target))))
 
     def run(start: int, stop: int) -> Answer:
-        with torch.enable_grad() if keep else torch.no_grad():
-            return model.answer(x[start:stop], read, differentiable=keep)
+        with torch.enable_grad() if keep and graph else torch.no_grad():
+            return model.answer(x[start:stop], read, differentiable=keep and graph)
 
     looking = sweep(model.module)  # accelerators do this while the first pass is being launched
     answers = list(in_batches(len(x), size, replace(execution, progress=None), run, "first pass"))

@@ -84,8 +84,8 @@ def test_dead_channels_cost_nothing_and_change_nothing() -> None:
         net[4].bias[:3] = -1
     result = ScoreCAM(layer="5")(net, x, CLASS)
     assert result.provenance["channels"] == 5
-    # The pass for the answer and the one for the activation; then one a channel.
-    assert result.provenance["passes"]["forward"] == 2 + 5
+    # The pass that gives the answer gives the activation; then one a channel.
+    assert result.provenance["passes"]["forward"] == 1 + 5
 
 
 def test_constant_channels_make_no_mask() -> None:

@@ -109,8 +109,13 @@ class Method(ABC):
         """Yield one or more estimates, the last one final. Runs inside `model.untouched()`."""
 
     def layers(self, model: Model, input_shape: Size) -> tuple[str, ...]:
-        """Return the layers that the method differentiates with respect to, for inputs of `(c, *size)`."""
+        """Return the layers that the method reads on the inputs themselves, for inputs of `(c, *size)`."""
         return ()
+
+    @property
+    def differentiates(self) -> bool:
+        """Whether it differentiates with respect to `layers` (with these parameters)."""
+        return "gradient" in self.needs
 
     @property
     def targeted(self) -> bool:
@@ -201,7 +206,16 @@ class Method(ABC):
             except SeeWhyError:
                 model.check_weights()  # unsound weights are the better reason
                 raise
-            question = ask(model, batch.tensor, target, execution, self.score_kind, layers, watched=watched)
+            question = ask(
+                model,
+                batch.tensor,
+                target,
+                execution,
+                self.score_kind,
+                layers,
+                differentiable=self.differentiates,
+                watched=watched,
+            )
             notes = provenance.of_model(model, batch, question.weights)
             notes["inputs"] = provenance.of_inputs(model, batch, question)
             pixels = provenance.display_pixels(model, batch)

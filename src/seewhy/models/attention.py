@@ -33,6 +33,7 @@ from seewhy.types import Size
 
 if TYPE_CHECKING:
     from seewhy.models.model import Model
+from seewhy.models.untouched import structure
 
 RTOL = 1e-3
 """Largest difference of the explicit form from the network's own, in parts of the answer's largest value."""
@@ -138,15 +139,15 @@ def why_none(model: Model, input_shape: Size) -> str:
 def _found(model: Model, input_shape: Size) -> TokenAttention | str:
     if not model.differentiable:
         return "it only runs forward"
-    structure = tuple((name, id(module)) for name, module in model.module.named_modules())
+    built = structure(model.module)
     known: tuple[Any, TokenAttention | str] | None = model.facts.get(("attention", input_shape))
-    if known is not None and known[0] == structure:
+    if known is not None and known[0] == built:
         return known[1]
     grids = [layer.grid for layer in survey(model, input_shape) if layer.grid is not None]
     with model.untouched(), torch.inference_mode(False):
         found = _explore(model, input_shape, grids)
     if found != _UNUSED:  # a head of zeros, say, may yet be trained
-        model.facts["attention", input_shape] = structure, found
+        model.facts["attention", input_shape] = built, found
     return found
 
 

@@ -31,6 +31,7 @@ from seewhy.errors import BadInput, DoesNotFit, UnknownName, did_you_mean, neare
 from seewhy.models.geometry import Probe, Reader
 from seewhy.models.grids import Grid
 from seewhy.models.outputs import pick
+from seewhy.models.untouched import structure
 from seewhy.types import Size
 
 if TYPE_CHECKING:
@@ -195,14 +196,14 @@ def _those_that_fit(result: _Survey) -> str:
 
 
 def _surveyed(model: Model, input_shape: Size) -> _Survey:
-    structure = tuple((name, id(module)) for name, module in model.module.named_modules())
+    built = structure(model.module)
     known: tuple[Any, _Survey] | None = model.facts.get(("survey", tuple(input_shape)))
-    if known is not None and known[0] == structure:
+    if known is not None and known[0] == built:
         return known[1]
     with model.untouched(), torch.inference_mode(False):
         found = _explore(model, tuple(input_shape))
     if found.useful:  # a head of zeros, say, may yet be trained
-        model.facts["survey", tuple(input_shape)] = structure, found
+        model.facts["survey", tuple(input_shape)] = built, found
     return found
 
 

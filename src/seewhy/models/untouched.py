@@ -23,7 +23,7 @@ def untouched(module: nn.Module, device: torch.device | str | None = None) -> It
     modules, tensors = parts(module)
     # Only what is not yet as wanted is changed: this is entered often, and setting is slow.
     modes = [m for m in modules if m.training]
-    flags = [t for t in tensors if isinstance(t, nn.Parameter) and t.requires_grad]
+    flags = [t for t in tensors if t.requires_grad and isinstance(t, nn.Parameter)]
     home = tensors[0].device if tensors else None
     cpu_state = torch.get_rng_state()
     gpu_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
@@ -45,6 +45,23 @@ def untouched(module: nn.Module, device: torch.device | str | None = None) -> It
         torch.set_rng_state(cpu_state)
         if gpu_states:
             torch.cuda.set_rng_state_all(gpu_states)
+
+
+def structure(module: nn.Module) -> tuple[tuple[str, int], ...]:
+    """Return what changes when a module below `module` is exchanged, added, taken out or renamed.
+
+    As comparing all `named_modules()` would tell, in a tenth of the time.
+    """
+    found: dict[int, None] = {id(module): None}
+    links: list[tuple[str, int]] = []
+    waiting = [module]
+    while waiting:
+        for name, child in waiting.pop()._modules.items():
+            links.append((name, id(child)))
+            if child is not None and id(child) not in found:
+                found[id(child)] = None
+                waiting.append(child)
+    return tuple(links)
 
 
 def parts(module: nn.Module) -> tuple[list[nn.Module], list[Tensor]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch._utils import _flatten_dense_tensors
 
 from seewhy.models.untouched import parts
 
@@ -98,7 +99,7 @@ def _groups(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
 
 def _look(group: list[Tensor]) -> Tensor:
     """Return (check sum, whether all are finite) of tensors of one type, on their device."""
-    flat = torch.cat([t.reshape(-1) for t in group])
+    flat = _flatten_dense_tensors(group)
     bits = flat.view(_WHOLE[flat.element_size()]).long()
     place = torch.arange(1, len(bits) + 1, device=flat.device)
     # Odd factors, one a place: no change of one element, and hardly an exchange of two, leaves the sum as is.

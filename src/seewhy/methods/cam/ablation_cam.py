@@ -31,8 +31,9 @@ from typing import ClassVar
 import torch
 
 from seewhy.methods.base import METHODS, Cost, Estimate, Method, Native, Need, Paper
-from seewhy.methods.cam.layer_maps import LayerMaps, weighted
+from seewhy.methods.cam.layer_maps import LayerMaps, chosen_layer, weighted
 from seewhy.methods.cam.switching import Gates, layer_question
+from seewhy.models.model import Model
 from seewhy.question import Question
 from seewhy.types import Size
 
@@ -72,6 +73,10 @@ class AblationCAM(Method):
     def cost(self, size: Size) -> Cost:
         """See `Method.cost`."""
         return Cost(-1)
+
+    def layers(self, model: Model, input_shape: Size) -> tuple[str, ...]:
+        """See `Method.layers`."""
+        return chosen_layer(self.layer, model, input_shape)
 
     def estimate(self, question: Question) -> Iterator[Estimate]:
         """See `Method.estimate`."""

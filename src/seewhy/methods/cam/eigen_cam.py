@@ -103,6 +103,11 @@ class EigenCAM(Method):
         """See `Method.layers`."""
         return chosen_layer(self.layer, model, input_shape)
 
+    @property
+    def differentiates(self) -> bool:
+        """See `Method.differentiates`."""
+        return self.gradient
+
     def estimate(self, question: Question) -> Iterator[Estimate]:
         """See `Method.estimate`."""
         tap = LayerMaps.of(question, self.layer)

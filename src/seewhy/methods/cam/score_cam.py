@@ -44,7 +44,8 @@ import torch
 
 from seewhy.methods.base import METHODS, Cost, Estimate, Method, Native, Need, Paper, require
 from seewhy.methods.cam.channel_masks import ChannelMasks
-from seewhy.methods.cam.layer_maps import LayerMaps, weighted
+from seewhy.methods.cam.layer_maps import LayerMaps, chosen_layer, weighted
+from seewhy.models.model import Model
 from seewhy.perturb.operators import operator
 from seewhy.perturb.scorer import Scorer
 from seewhy.question import Question
@@ -107,6 +108,10 @@ class ScoreCAM(Method):
     def cost(self, size: Size) -> Cost:
         """See `Method.cost`."""
         return Cost(-1)
+
+    def layers(self, model: Model, input_shape: Size) -> tuple[str, ...]:
+        """See `Method.layers`."""
+        return chosen_layer(self.layer, model, input_shape)
 
     def estimate(self, question: Question) -> Iterator[Estimate]:
         """See `Method.estimate`."""
