@@ -39,11 +39,10 @@ def test_a_sweep_tells_every_change_and_nothing_else() -> None:
     net = networks.cnn()
     before = sweep(net).settle()
     assert before == sweep(net).settle()
-    assert before[1]
     weight = next(net.parameters())
     kept = weight.detach().clone()
     weight.data.flatten()[0] += 1e-6
-    assert sweep(net).settle()[0] != before[0]
+    assert sweep(net).settle() != before
     weight.data.copy_(kept)
     assert sweep(net).settle() == before
     assert digest(net) == digest(networks.cnn())
@@ -55,7 +54,6 @@ def test_an_unsound_weight_is_found_and_named(bad: float) -> None:
     assert unsound(net) is None
     name, weight = list(net.named_parameters())[-1]
     weight.data.flatten()[-1] = bad
-    assert not sweep(net).settle()[1]
     assert unsound(net) == name
 
 

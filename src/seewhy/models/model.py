@@ -138,8 +138,7 @@ class Model:
         Kept until a weight changes. That is told by a check sum over all weights, since writing through
         `.data` leaves no other trace.
         """
-        check_sums, _ = weights.sweep(self.module).settle()
-        return self._hash(check_sums)
+        return self._known(weights.sweep(self.module))[0]
 
     def check_weights(self, sweep: weights.Sweep | None = None) -> str:
         """Return `weights_hash`, provided that all weights are finite.
@@ -154,20 +153,23 @@ class Model:
         NotFinite
             When a weight is NaN or infinite, with its name.
         """
-        check_sums, finite = (sweep or weights.sweep(self.module)).settle()
-        if not finite:
+        found, unsound = self._known(sweep or weights.sweep(self.module))
+        if unsound is not None:
             raise NotFinite(
                 f"Asked to explain {self.name}",
-                f"Its weight {weights.unsound(self.module)!r} holds NaN or infinity",
+                f"Its weight {unsound!r} holds NaN or infinity",
                 "Load a sound checkpoint",
             )
-        return self._hash(check_sums)
+        return found
 
-    def _hash(self, check_sums: tuple[int, ...]) -> str:
-        known: tuple[tuple[int, ...], str] | None = self.facts.get("weights hash")
+    def _known(self, sweep: weights.Sweep) -> tuple[str, str | None]:
+        """Return the hash and the name of an unsound weight, found out again when a weight has changed."""
+        check_sums = sweep.settle()
+        known: tuple[tuple[int, ...], str, str | None] | None = self.facts.get("weights")
         if known is None or known[0] != check_sums:
-            known = self.facts["weights hash"] = check_sums, weights.digest(self.module)
-        return known[1]
+            known = check_sums, weights.digest(self.module), weights.unsound(self.module)
+            self.facts["weights"] = known
+        return known[1:]
 
     # -- asking --------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Weights: whether they are sound, and a number that changes when they do."""
+"""Weights: a number that changes when they do, and whether they are sound, which is asked when it has."""
 
 from __future__ import annotations
 
@@ -26,32 +26,31 @@ class Sweep:
     Parameters
     ----------
     parts
-        For some weights each: a check sum that depends on every bit and its place, and whether all are
-        finite; numbers, or int64 tensors of two.
+        For some weights each: a check sum that depends on every bit and its place; a number, or an int64
+        tensor.
     """
 
-    parts: tuple[tuple[int, bool] | Tensor, ...]
+    parts: tuple[int | Tensor, ...]
 
-    def settle(self) -> tuple[tuple[int, ...], bool]:
-        """Return the check sums, and whether every weight is finite."""
+    def settle(self) -> tuple[int, ...]:
+        """Return the check sums."""
         waiting = [p for p in self.parts if isinstance(p, Tensor)]
         arrived = iter(torch.stack(waiting).tolist() if waiting else ())
-        known = [next(arrived) if isinstance(p, Tensor) else p for p in self.parts]
-        return tuple(int(check) for check, _ in known), all(finite for _, finite in known)
+        return tuple(int(next(arrived)) if isinstance(p, Tensor) else p for p in self.parts)
 
 
 def sweep(module: nn.Module) -> Sweep:
     """Begin to look at all parameters and buffers; an accelerator works on while the caller does."""
-    looks: list[tuple[int, bool] | Tensor] = []
+    looks: list[int | Tensor] = []
     alike: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
     for t in parts(module)[1]:
         alike.setdefault((t.device, t.dtype), []).append(t)
     with torch.no_grad():
         for (device, dtype), tensors in alike.items():
             if device.type == "cuda" and dtype.itemsize in _WHOLE and not dtype.is_complex:
-                looks += [_look(group) for group in _groups(tensors)]
+                looks += [_check_sum(group) for group in _groups(tensors)]
             else:
-                looks += [(zlib.crc32(_bytes_of(t)), _finite(t)) for t in map(Tensor.detach, tensors)]
+                looks += [zlib.crc32(_bytes_of(t)) for t in map(Tensor.detach, tensors)]
     return Sweep(tuple(looks))
 
 
@@ -97,12 +96,11 @@ def _groups(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
     yield group
 
 
-def _look(group: list[Tensor]) -> Tensor:
-    """Return (check sum, whether all are finite) of tensors of one type, on their device."""
+def _check_sum(group: list[Tensor]) -> Tensor:
+    """Return the check sum of tensors of one type, on their device."""
     flat = _flatten_dense_tensors(group)
     bits = flat.view(_WHOLE[flat.element_size()]).long()
     place = torch.arange(1, len(bits) + 1, device=flat.device)
     # Odd factors, one a place: no change of one element, and hardly an exchange of two, leaves the sum as is.
-    check = (bits * (place * _GOLDEN | 1)).sum()
-    finite = flat.isfinite().all() if flat.is_floating_point() else torch.ones((), device=flat.device)
-    return torch.stack([check, finite.long()])
+    total: Tensor = (bits * (place * _GOLDEN | 1)).sum()
+    return total
