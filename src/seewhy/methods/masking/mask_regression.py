@@ -10,6 +10,7 @@ shrinkage vanishes as masks come in.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -63,6 +64,12 @@ class MaskRegression:
         self.moments += left @ scores
         self.squares += member @ scores.square()
 
+    def on_host(self) -> MaskRegression:
+        """Return the sums so far on the CPU, where small equations are solved faster."""
+        host = copy(self)
+        host.gram, host.moments, host.squares = (t.cpu() for t in (self.gram, self.moments, self.squares))
+        return host
+
     def fit(self, groups: Sequence[int], penalty: Tensor | None = None) -> Fit:
         """Return the regression on the masks of some groups.
 
@@ -74,8 +81,8 @@ class MaskRegression:
             `(n,)`; None: what makes the scores of each sample most likely.
         """
         chosen = list(groups)
-        gram, moments = self.gram[chosen].sum(0).cpu(), self.moments[chosen].sum(0).cpu()
-        squares, count = self.squares[chosen].sum(0).cpu(), gram[0, 0].clamp_min(1)
+        gram, moments, squares = (sums[chosen].sum(0) for sums in (self.gram, self.moments, self.squares))
+        count = gram[0, 0].clamp_min(1)
         totals = gram[0, 1:]
         inner = gram[1:, 1:] - torch.outer(totals, totals) / count
         outer = moments[1:] - torch.outer(totals, moments[0]) / count
@@ -88,9 +95,7 @@ class MaskRegression:
             penalty = _likeliest(eigenvalues, turned, torch.where(constant, 1.0, spread), float(count))
             weights = vectors @ (turned / (eigenvalues[:, None] + penalty))
         else:
-            ridge = torch.eye(len(inner), dtype=inner.dtype)
-            solved = [torch.linalg.solve(inner + p * ridge, o) for p, o in zip(penalty, outer.T, strict=True)]
-            weights = torch.stack(solved, 1)
+            weights = torch.stack([_ridge(inner, p, o) for p, o in zip(penalty, outer.T, strict=True)], 1)
         return Fit(weights.T, outer.T / count, penalty, float(count))
 
 
@@ -114,6 +119,12 @@ class Fit:
     covariances: Tensor
     penalty: Tensor
     masks: float
+
+
+def _ridge(inner: Tensor, penalty: Tensor, outer: Tensor) -> Tensor:
+    """Solve `(inner + penalty I) w = outer` for a positive definite left side."""
+    factor = torch.linalg.cholesky(inner + penalty * torch.eye(len(inner), dtype=inner.dtype))
+    return torch.cholesky_solve(outer[:, None], factor)[:, 0]
 
 
 def _likeliest(eigenvalues: Tensor, turned: Tensor, spread: Tensor, count: float) -> Tensor:

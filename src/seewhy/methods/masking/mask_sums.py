@@ -55,6 +55,7 @@ class Sums:
         )
         self.plain = torch.zeros(GROUPS * samples, 2, dtype=torch.float64, device=device)
         self._waiting: list[Chunk] = []
+        self._host: MaskRegression | None = None
         self.regression = (
             MaskRegression(mask_components(grids.size, grids.cells, keep), GROUPS, samples, device)
             if estimator == "regressed"
@@ -89,6 +90,7 @@ class Sums:
         weighted = values[:, :, None] * grids.flatten(1).double()[place][:, None]
         add_at(self.plain, group, values)
         add_at(self.by_shift, group * self.keys + key[place], weighted)
+        self._host = None
         if self.regression is not None:
             table = values.new_zeros(2, len(edits), self.samples)
             table[:, place, jobs.rows] = values.T
@@ -110,8 +112,14 @@ class Sums:
 
     def fit(self) -> Fit | None:
         """Return the regression on all masks; None where the estimator needs none."""
+        host = self._on_host()
+        return None if host is None else host.fit(range(GROUPS))
+
+    def _on_host(self) -> MaskRegression | None:
         self.settle()
-        return None if self.regression is None else self.regression.fit(range(GROUPS))
+        if self._host is None and self.regression is not None:
+            self._host = self.regression.on_host()
+        return self._host
 
     def halves(self, fit: Fit | None) -> list[tuple[Tensor, Tensor]]:
         """Return, for each of `HALVINGS`, the maps of either half on a lattice of pixels, on the CPU.
@@ -121,12 +129,11 @@ class Sums:
         fit
             The regression on all masks, whose penalties the halves share.
         """
-        self.settle()
-        pixels = lattice(self.grids.size)
+        pixels, host = lattice(self.grids.size), self._on_host()
         sums = self._enlarged(self._grouped(), pixels).cpu()
 
         def of(half: Sequence[int]) -> Tensor:
-            refit = None if self.regression is None or fit is None else self.regression.fit(half, fit.penalty)
+            refit = None if host is None or fit is None else host.fit(half, fit.penalty)
             return self._estimate(sums[list(half)].sum(0), half, refit, pixels)
 
         return [(of(a), of(b)) for a, b in HALVINGS]
