@@ -26,6 +26,7 @@ from seewhy.attribution import Attribution
 from seewhy.execution import Execution
 from seewhy.files import write_atomically
 from seewhy.inputs.batch import Inputs
+from seewhy.methods.learned.explainer import provide
 from seewhy.metrics.evaluation import evaluate
 from seewhy.metrics.faithfulness.average_drop import AverageDrop
 from seewhy.metrics.faithfulness.deletion import Deletion
@@ -214,13 +215,14 @@ def study(arguments: argparse.Namespace) -> Json:
         ),
     }
     note(f"networks trained in {time.perf_counter() - started:.0f} s")
-    ours = PTAMETraining(auxiliary, ce=1.0, area=arguments.area, power=1.0, objective="shown", shared=True)
+    spec = provide(auxiliary)
+    ours = PTAMETraining(spec, ce=1.0, area=arguments.area, power=1.0, objective="shown", shared=True)
     found: Json = {}
     x = prepared(tests)
     for title, model in models.items():
         entry: Json = {"accuracy": accuracy(model, tests, truth)}
         maps: dict[str, Attribution] = {}
-        for name, training in {"paper": PTAMETraining(auxiliary), "ours": ours}.items():
+        for name, training in {"paper": PTAMETraining(spec), "ours": ours}.items():
             schedule = Schedule(arguments.steps, 128, 2e-3, look=arguments.steps, held_out=512, checkpoint=0)
             made = train(training, model, Clothes(images), schedule, Execution(device=device))
             file = made.save(arguments.out / f"fashion-{title.replace(' ', '-')}-{name}.safetensors")
