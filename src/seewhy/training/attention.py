@@ -156,7 +156,7 @@ class AttentionTrainee(Trainee):
         cut = order.gather(1, (kept - 1)[:, None])
         gate = torch.sigmoid((flat - cut) / _SOFT)
         gate = torch.where((which == 0)[:, None], torch.ones_like(gate), gate)
-        return (flat * gate).unflatten(1, mask.shape[1:])
+        return (flat * gate).reshape(mask.shape)
 
     def maps(self, x: Batch, classes: Rows) -> Maps:
         """See `Trainee.maps`."""
