@@ -157,7 +157,7 @@ def test_files_that_were_changed_or_are_none_are_refused(made: tuple[Model, Path
         changed = bytearray(content)
         changed[at] = changed[at] ^ 1
         tampered.write_bytes(bytes(changed))
-        with pytest.raises(UnreadableInput, match="changed after training|damaged"):
+        with pytest.raises(UnreadableInput, match=r"changed after training|damaged"):
             files.open_explainer(tampered)
     for wrong in (b"", b"nothing", content[:100]):
         tampered.write_bytes(bytes(wrong))

@@ -1,4 +1,4 @@
-"""The learning-rate finder: a short run in which the rate grows, and the rate at which the loss falls fastest.
+"""The learning-rate finder: the rate grows in a short run; where the loss falls fastest is the rate to take.
 
 Smith: Cyclical Learning Rates for Training Neural Networks, 2017, https://arxiv.org/abs/1506.01186. The rate
 grows by the same factor each step; the loss is an exponential average, corrected for its start; the run ends
@@ -107,7 +107,7 @@ def find_rate(
 
 
 def steepest(rates: list[float], losses: list[float]) -> float:
-    """Return the rate at which losses fall fastest, all rates being one factor apart; the first tenth is skipped."""
+    """Return the rate at which losses fall fastest, rates being one factor apart; skip the first tenth."""
     first = max(1, len(losses) // 10)
     falls = [losses[i + 1] - losses[i - 1] for i in range(first, len(losses) - 1)]
     if not falls:
