@@ -25,7 +25,7 @@ ORDER = [
     {"attribution", "captions", "provenance"},
     {"methods"},
     {"conformance", "metrics"},
-    {"report"},
+    {"report", "training"},
     {"verbs"},
     {"cli", "__main__"},
 ]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from functools import cache
+from pathlib import Path
 
 import pytest
 from torch import Tensor, nn
 
+import explainers
 import networks
 from seewhy.conformance import CHECKS, state_of
 from seewhy.errors import DoesNotFit
 from seewhy.methods import METHODS
+from seewhy.methods.base import Method
 
 QUICK = {
     "blur_ig": {"steps": 8},
@@ -36,7 +42,20 @@ QUICK = {
 def test_conforms(name: str, family: str, check: str) -> None:
     if refuses(name, family):
         return
-    CHECKS[check](METHODS[name].make(**QUICK.get(name, {})), *network(family))
+    CHECKS[check](method(name, family), *network(family))
+
+
+@cache
+def method(name: str, family: str) -> Method:
+    """Return a quick form of a method; one that is trained gets an explainer of the family's network."""
+    parameters = dict(QUICK.get(name, {}))
+    if name in explainers.MADE:
+        folder = Path(tempfile.mkdtemp())
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        module, x = network(family)
+        if (file := explainers.MADE[name](module, x, folder / "explainer")) is not None:
+            parameters["explainer"] = str(file)
+    return METHODS[name].make(**parameters)
 
 
 @cache
@@ -53,7 +72,7 @@ def refuses(name: str, family: str) -> bool:
     before = state_of(module)
     refusal = None
     try:
-        METHODS[name].make(**QUICK.get(name, {}))(module, x, 1)
+        method(name, family)(module, x, 1)
     except DoesNotFit as error:
         refusal = error
     if refusal is None:

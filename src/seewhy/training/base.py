@@ -1,0 +1,84 @@
+"""A training: what is trained, and what one step of it computes. The loop knows nothing else of a method."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from seewhy.methods.learned.explainer import Explainer
+from seewhy.models.model import Model
+from seewhy.registry import Registry
+from seewhy.types import Batch, Json, Maps, Rows, Size
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step's answer.
+
+    Parameters
+    ----------
+    loss
+        The scalar to differentiate.
+    classes
+        `(n,)` the class that each image trained.
+    numbers
+        Detached scalars worth logging: the terms of the loss.
+    """
+
+    loss: Tensor
+    classes: Rows
+    numbers: Mapping[str, Tensor]
+
+
+class Trainee(ABC):
+    """A method in training, on one device. Frozen networks are left alone; only `module` changes."""
+
+    module: nn.Module
+    """All that is trained, buffers included: what a checkpoint keeps."""
+    frozen: tuple[Model, ...]
+    """The networks that take part and stay as they are."""
+    arithmetic: AbstractContextManager[object]
+    """Entered around passes of frozen networks: mixed precision, where it was asked for. Set by the loop."""
+
+    @abstractmethod
+    def step(self, x: Batch) -> Step:
+        """Return the loss on `(n, c, h, w)` inputs of the explained model."""
+
+    @abstractmethod
+    def maps(self, x: Batch, classes: Rows) -> Maps:
+        """Return `(n, h, w)` explanations as the method will give them, at input resolution."""
+
+    @abstractmethod
+    def finished(self, coverage: Sequence[int], settings: Json, record: Json) -> Explainer:
+        """Return the trained explainer."""
+
+
+@dataclass(frozen=True)
+class Training(ABC):
+    """Parameters of a method's training: architecture and loss. Registered with `@TRAININGS.register`."""
+
+    name: ClassVar[str]
+    """The method that uses the result."""
+    title: ClassVar[str]
+
+    @abstractmethod
+    def begin(self, model: Model, input_shape: Size, classes: int, seed: int) -> Trainee:
+        """Return the method, untrained, for a model, inputs of `(c, h, w)` and its number of classes.
+
+        Raises
+        ------
+        BadInput
+            When the method cannot be trained for this model.
+        """
+
+    def parameters(self) -> Json:
+        """Return the parameters as plain JSON."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+
+TRAININGS: Registry[Training] = Registry("training", "seewhy.training")
