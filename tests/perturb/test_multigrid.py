@@ -88,6 +88,19 @@ def test_a_picture_that_is_hidden_as_a_whole_becomes_0_beside_others() -> None:
     torch.testing.assert_close(found[1].double(), solved(x[1], hidden[1]), atol=2e-5, rtol=0)
 
 
+def test_coarse_cells_that_share_their_only_pixels_are_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interpolated noise leaves such corners: without the ridge on the coarsest grid this one explodes."""
+    generator = torch.Generator().manual_seed(95)
+    noise = torch.randn(1, 1, 9, 9, generator=generator)
+    hidden = torch.nn.functional.interpolate(noise, size=(30, 30), mode="bilinear")[0] < 0
+    x = networks.batch((3, 30, 30), n=1)
+    torch.testing.assert_close(
+        neighbour_means(x, hidden).double(), solved(x[0], hidden[0])[None], atol=2e-5, rtol=0
+    )
+    monkeypatch.setattr(multigrid, "_RIDGE", 1e-9)
+    assert not bool(neighbour_means(x, hidden).isfinite().all()), "a matrix without it would be seen"
+
+
 def test_coarsening_is_the_transpose_of_refining() -> None:
     for size in ((7, 8), (1, 5), (6, 3)):
         cells = tuple((s + 1) // 2 for s in size)

@@ -28,6 +28,9 @@ _DENSE = 200
 _NOTHING = 1e-6
 """Diagonal entries below this belong to coarse cells under which nothing is hidden."""
 
+_RIDGE = 1e-4
+"""Added to the matrix of the coarsest grid, as a part of its diagonal."""
+
 Apply: TypeAlias = Callable[[Tensor], Tensor]
 
 
@@ -191,8 +194,9 @@ def _dense_inverse(apply: Apply, unknown: Tensor, size: tuple[int, ...]) -> Tens
     matrix = apply(unit * unknown).reshape(-1, cells, cells).double()
     diagonal = matrix.diagonal(dim1=1, dim2=2)
     used = diagonal > _NOTHING
-    # A picture that is hidden as a whole has no unique solution; a little more weight leaves one.
-    matrix = matrix + torch.diag_embed(torch.where(used, 1e-9 * diagonal, 1.0))
+    # Cells that share their only hidden pixels, or a picture hidden as a whole, have no unique solution; a
+    # little more weight leaves one.
+    matrix = matrix + torch.diag_embed(torch.where(used, _RIDGE * diagonal, 1.0))
     inverse: Tensor = torch.linalg.inv(matrix)
     return (inverse * used[:, :, None] * used[:, None]).float()
 
