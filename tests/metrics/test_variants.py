@@ -35,7 +35,7 @@ def test_refusals() -> None:
         metric_of("deletion?step=5")
     for wrong in ("deletion?steps=many", "deletion?steps=2.5", "deletion?steps=true",
                   "jpeg_stability?qualities=a+b"):  # fmt: skip
-        with pytest.raises(BadInput, match="Give (steps|qualities) as in"):
+        with pytest.raises(BadInput, match=r"Give (steps|qualities) as in"):
             metric_of(wrong)
     with pytest.raises(BadInput, match="at least 1"):
         metric_of("deletion?steps=0")
@@ -44,8 +44,8 @@ def test_refusals() -> None:
 
 
 def test_variants_stand_beside_each_other() -> None:
-    net, x = networks.cnn().eval(), networks.batch((3, 16, 16), n=2)
-    result = seewhy.explain(net, x, "gradient")
+    net, x = networks.cnn().eval(), 3 * networks.batch((3, 16, 16), n=2) - 2
+    result = seewhy.explain(net, x, "gradient", target=[1, 2])
     kept = ["average_drop", "average_drop?keep=50", "average_drop?keep=15", "deletion?steps=4"]
     table = evaluate(net, x, result, kept)
     assert list(table.higher_is_better) == [*kept[:3], "deletion"]

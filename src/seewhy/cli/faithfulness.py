@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def named_metrics(names: str, steps: int | None = None, *, masks: bool = False) -> list[Metric]:
     """Return the metrics that a comma-separated list names, with `steps` where they have such a parameter.
 
-    A name may say parameters, `average_drop?keep=15`. `masks` says whether there are masks of the evidence to compare with.
+    A name may say parameters, `average_drop?keep=15`. `masks` says whether there are masks of the evidence to
+    compare with.
 
     Raises
     ------
