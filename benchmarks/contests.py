@@ -15,12 +15,16 @@ from benchmarks import peers
 from benchmarks.contest import Contest, Entrant
 from benchmarks.floors import Floor
 from seewhy.attribution import Attribution
+from seewhy.methods.cam.grad_cam import GradCAM
 from seewhy.methods.masking.occlusion import Occlusion
 from seewhy.metrics.faithfulness.deletion import Deletion
 from seewhy.metrics.faithfulness.insertion import Insertion
+from seewhy.metrics.faithfulness.road import ROAD
 from seewhy.models.layers import default_layer, survey
 from seewhy.models.model import Model
 from seewhy.models.taps import read
+from seewhy.perturb.noisy_linear import linear
+from seewhy.perturb.ranks import ranks
 from seewhy.targets import Class
 
 _NARROW = 128
@@ -206,6 +210,56 @@ def deletion_insertion(s: Setting) -> Contest:
     )
 
 
+def imputation(s: Setting) -> Contest:
+    """What ROAD removes of one photo in 18 steps, filled; a rough map and a smooth one."""
+    shares = torch.linspace(0.1, 0.9, 9)
+    rough = seewhy.explain(s.model, s.one, method="gradient").values
+    smooth = s.explain("grad_cam", relu=False).values
+    places = ranks(torch.cat([rough, smooth]).cpu()).flatten(1)
+    edges = (shares * places.shape[1]).int()[:, None, None]
+    order = torch.cat([places, places.shape[1] - 1 - places])[None]
+    hidden = (order < edges).reshape(-1, *s.one.shape[2:])
+    pictures = s.one.cpu().expand(len(hidden), -1, -1, -1)
+    floor, *_ = s.floors(len(hidden))
+    return Contest(
+        f"Linear imputation, {len(hidden)} masks (the floor: passes for as many)",
+        len(hidden),
+        floor,
+        [
+            Entrant("SeeWhy, batch 8", lambda: _filled(s.one, hidden.to(s.one.device))),
+            Entrant("grad-cam", lambda: _flat(peers.library_imputation(pictures, hidden)), repeats=2),
+        ],
+    )
+
+
+def road(s: Setting) -> Contest:
+    """ROAD of the photos, both orders, nine shares, without noise."""
+    metric = ROAD(operator="noisy-linear:0")
+    passes = metric.cost(tuple(s.x.shape[2:])).forward * len(s.x)
+    floor, *_ = s.floors(passes)
+    given = seewhy.explain(s.model, s.x, method=GradCAM(relu=False), target=s.target)
+
+    def ours() -> Tensor:
+        table = seewhy.evaluate(
+            s.model, s.x, given, metric, Class(s.target), baselines=False, precision="fp32"
+        )
+        return torch.tensor([[row.value] for row in table])
+
+    return Contest(
+        f"ROAD, 18 removals, {len(s.x)} photos",
+        passes,
+        floor,
+        [
+            Entrant("SeeWhy, fp32 as asked", ours),
+            Entrant(
+                "grad-cam", lambda: peers.library_road(s.net, s.x.cpu(), given.values, s.target), repeats=2
+            ),
+        ],
+        # Percentiles and shares differ by a pixel.
+        tolerance=1e-2,
+    )
+
+
 def grad_cam(s: Setting) -> Contest:
     """Grad-CAM of a batch: its forward pass, and backward from the score to the layer."""
     with torch.no_grad(), read(s.net, [s.layer]) as kept:
@@ -329,6 +383,8 @@ CONTESTS: dict[str, Callable[[Setting], Contest]] = {
         occlusion,
         score_cam,
         deletion_insertion,
+        imputation,
+        road,
         grad_cam,
         integrated_gradients,
         ablation_cam,
@@ -337,6 +393,17 @@ CONTESTS: dict[str, Callable[[Setting], Contest]] = {
     )
 }
 """By name, in order."""
+
+
+def _flat(pictures: Tensor) -> Tensor:
+    """Return `(k, ...)` pictures as one map each."""
+    return pictures.flatten(1)
+
+
+def _filled(x: Tensor, hidden: Tensor) -> Tensor:
+    """Return the linear imputation of one photo behind some masks, eight at a time."""
+    each = [linear(x.expand(len(part), -1, -1, -1), part) for part in hidden.split(8)]
+    return _flat(torch.cat(each))
 
 
 def _done(found: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,27 @@ def library_cam(name: str, net: nn.Module, x: Tensor, target: int, layer: str, b
     with getattr(pytorch_grad_cam, name)(model=net, target_layers=[net.get_submodule(layer)]) as cam:
         cam.batch_size = batch
         cam(input_tensor=x.clone().requires_grad_(), targets=[ClassifierOutputTarget(target)] * len(x))
+
+
+def library_imputation(x: Tensor, hidden: Tensor) -> Tensor:
+    """Return grad-cam's linear imputation of `(k, c, h, w)` pictures, without its noise."""
+    from pytorch_grad_cam.metrics.road import NoisyLinearImputer
+
+    fill = NoisyLinearImputer(noise=0.0)
+    return torch.stack([fill(one, (~hole).float()) for one, hole in zip(x, hidden, strict=True)])
+
+
+def library_road(net: nn.Module, x: Tensor, maps: Tensor, target: int) -> Tensor:
+    """Return grad-cam's ROADCombined of some maps, without its noise."""
+    from unittest.mock import patch
+
+    from pytorch_grad_cam.metrics.road import ROADCombined
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
+
+    with patch("torch.randn_like", torch.zeros_like), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = ROADCombined()(x, maps.numpy(), [ClassifierOutputSoftmaxTarget(target)] * len(x), net)
+    return torch.from_numpy(found)[:, None]
 
 
 def torchcam_score_cam(net: nn.Module, x: Tensor, target: int, layer: str, batch: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -26,8 +26,26 @@ T = TypeVar("T")
 class Again(Protocol):
     """Makes the maps of one method, parameters, seed and targets again."""
 
-    def __call__(self, model: Model, x: Batch | None = None) -> Maps:
-        """Return `(n, *size)` maps on `model`, of the same inputs or of as many others, `(n, c, *size)`."""
+    def __call__(
+        self,
+        model: Model,
+        x: Batch | None = None,
+        target: TargetLike | Sequence[TargetLike] = None,
+        **options: Any,
+    ) -> Maps:
+        """Return `(n, *size)` maps.
+
+        Parameters
+        ----------
+        model
+            Whose answers they explain.
+        x
+            As many other inputs, `(n, c, *size)`; None: the same.
+        target
+            Another target for all, or one each; None: the same.
+        **options
+            Fields of `Execution` that change: seed, batch_size ...
+        """
 
 
 @dataclass(frozen=True)
@@ -55,8 +73,8 @@ class Question:
     watched
         Whether somebody looks at estimates before the last one; a method may skip them otherwise.
     again
-        Where a metric is told: from a model to the `(n, *size)` maps that the scored maps' method makes on it
-        for the same targets, of the same inputs or of others. Methods are never told.
+        Where a metric is told: from a model to the `(n, *size)` maps that the scored maps' method makes on
+        it, of the same inputs, targets and seed or of others. Methods are never told.
     truth
         Where a metric is given that: where the evidence is known to be, or where people looked (boolean, or
         floating-point for how often). Methods are never told.

@@ -105,7 +105,7 @@ class Class(Target):
                 f"{model.name} has classes 0 to {classes - 1}",
                 "Choose one of them",
             )
-        return _bound_classes(model, [index] * len(answer.output), self.score or default)
+        return bound_classes(model, [index] * len(answer.output), self.score or default)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Top(Target):
                 "Ranks begin at 1",
             )
         order = answer.output.detach().argsort(dim=1, descending=True, stable=True)
-        return _bound_classes(model, order[:, self.rank - 1].tolist(), self.score or default)
+        return bound_classes(model, order[:, self.rank - 1].tolist(), self.score or default)
 
 
 def contrast(a: int | str, b: int | str, score: ScoreKind = "logit") -> Target:
@@ -382,7 +382,8 @@ def _parse(text: str, model: Model) -> Target:
     return Class(find_class(text, model.labels))
 
 
-def _bound_classes(model: Model, indices: list[int], kind: ScoreKind) -> BoundTarget:
+def bound_classes(model: Model, indices: list[int], kind: ScoreKind) -> BoundTarget:
+    """Return the target of one class a sample, scored as `kind`."""
     placed: dict[torch.device, Tensor] = {}
 
     def wanted(device: torch.device) -> Tensor:

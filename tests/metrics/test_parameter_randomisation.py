@@ -25,7 +25,8 @@ from seewhy.methods.base import METHODS, Cost, Estimate, Method
 from seewhy.metrics.baselines import BASELINES
 from seewhy.metrics.evaluation import evaluate
 from seewhy.metrics.remembered import again
-from seewhy.metrics.sanity.parameter_randomisation import ParameterRandomisation, compared
+from seewhy.metrics.repeats import compared
+from seewhy.metrics.sanity.parameter_randomisation import ParameterRandomisation
 from seewhy.metrics.sanity.shuffling import Shuffled
 from seewhy.models.model import Model
 from seewhy.question import Question, ask

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import networks
 import seewhy
-from seewhy.errors import DoesNotFit
+from seewhy.errors import BadInput, DoesNotFit
 from seewhy.execution import Execution, Passes
 from seewhy.metrics.baselines import edge_map, random_map
 from seewhy.metrics.evaluation import evaluate
@@ -68,6 +68,21 @@ def test_equals_the_formula() -> None:
     means = [np.mean(found.notes[k]) for k in ("coherency", "complexity", "average drop")]
     of_means = 3 / (1 / means[0] + 1 / (1 - means[1]) + 1 / (1 - means[2]))
     assert found.notes["of the means"] == pytest.approx(of_means, abs=1e-5)
+
+
+@pytest.mark.parametrize("keep", [50.0, 15.0])
+def test_a_share_of_the_pixels(keep: float) -> None:
+    """The mask is cut, not the map that is made again."""
+    maps, second = (networks.batch((3, 16, 16), n=3, seed=s)[:, 0] for s in (3, 4))
+    found = ADCC(keep=keep).measure(pose(X, CLASSES, second + maps), maps)
+    for i, c in enumerate(CLASSES):
+        s = torch.from_numpy(unit(maps[i]))
+        edge = s.flatten().sort(descending=True).values[int(256 * keep / 100 + 0.5) - 1]
+        coherency, complexity, drop = plain(X[i], s * (s >= edge), c, (second + maps)[i])
+        wanted = 3 / (1 / coherency + 1 / (1 - complexity) + 1 / (1 - drop))
+        assert float(found.values[i]) == pytest.approx(wanted, abs=1e-5)
+    with pytest.raises(BadInput, match="Give per cent"):
+        ADCC(keep=0.0)
 
 
 @pytest.mark.parametrize("method", ["input_x_gradient", "occlusion"])

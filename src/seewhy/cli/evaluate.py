@@ -56,6 +56,7 @@ def evaluate(
         NAME.png of its size, black where there is no evidence.
     """
     from seewhy.attribution import Attribution
+    from seewhy.metrics.variants import labels
 
     run.execution()
     measures = named_metrics(metrics, steps, masks=truth is not None)
@@ -74,7 +75,9 @@ def evaluate(
         print_json(
             {
                 "model": network.name,
-                "metrics": {m.name: m.parameters() for m in measures},
+                "metrics": {
+                    label: m.parameters() for label, m in zip(labels(measures), measures, strict=True)
+                },
                 "methods": table_json(whole),
                 "rows": whole.to_json()["rows"],
             }

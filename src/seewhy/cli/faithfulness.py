@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from seewhy.cli.output import print_table
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
 def named_metrics(names: str, steps: int | None = None, *, masks: bool = False) -> list[Metric]:
     """Return the metrics that a comma-separated list names, with `steps` where they have such a parameter.
 
-    `masks` says whether there are masks of the evidence to compare with.
+    A name may say parameters, `average_drop?keep=15`. `masks` says whether there are masks of the evidence to
+    compare with.
 
     Raises
     ------
@@ -31,14 +31,12 @@ def named_metrics(names: str, steps: int | None = None, *, masks: bool = False) 
     """
     from seewhy.metrics import METRICS
     from seewhy.metrics.truth import TRUTHS, needed
+    from seewhy.metrics.variants import metric_of
 
-    classes = [METRICS[name] for name in split(names)]
-    if not classes:
+    given = {} if steps is None else {"steps": steps}
+    chosen = [metric_of(name, **given) for name in split(names)]
+    if not chosen:
         raise BadInput("Asked to evaluate", "No metric is named", f"Choose from {', '.join(METRICS.names())}")
-    chosen = [
-        cls(**({"steps": steps} if steps is not None and "steps" in {f.name for f in fields(cls)} else {}))
-        for cls in classes
-    ]
     for metric in chosen:
         need = needed(metric)
         if need == "truth" and not masks:
@@ -89,6 +87,7 @@ def measured(
     """
     from seewhy.metrics.evaluation import evaluate
     from seewhy.metrics.table import Table
+    from seewhy.metrics.variants import labels
 
     rows: list[Any] = []
     for i, (name, (source, maps)) in enumerate(inputs.items()):
@@ -107,7 +106,8 @@ def measured(
             progress=report.progress,
         )
         rows.extend(part)
-    return Table(tuple(rows), {metric.name: metric.higher_is_better for metric in metrics})
+    directions = zip(labels(metrics), metrics, strict=True)
+    return Table(tuple(rows), {label: metric.higher_is_better for label, metric in directions})
 
 
 def table_json(table: Table) -> list[Json]:

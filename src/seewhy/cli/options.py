@@ -27,7 +27,11 @@ TargetText: TypeAlias = Annotated[
 ]
 OutFolder: TypeAlias = Annotated[Path, Parameter(help="Folder for the files; made when missing.")]
 MetricNames: TypeAlias = Annotated[
-    str, Parameter(help="Metrics separated by commas; `seewhy metrics` lists them.")
+    str,
+    Parameter(
+        help="Metrics separated by commas; `seewhy metrics` lists them. A name may say parameters: "
+        "'average_drop?keep=50,average_drop?keep=15&operator=blur'."
+    ),
 ]
 Steps: TypeAlias = Annotated[
     int | None,

@@ -18,6 +18,8 @@ from seewhy.metrics.baselines import BASELINES
 from seewhy.metrics.remembered import again, target_of, unmoved
 from seewhy.metrics.table import Row, Table
 from seewhy.metrics.truth import check_truth
+from seewhy.metrics.variants import labels as label_variants
+from seewhy.metrics.variants import metric_of
 from seewhy.models.loading import as_model
 from seewhy.models.model import Model
 from seewhy.question import Again, ask
@@ -65,7 +67,8 @@ def evaluate(
     attributions
         One or several attributions of all these inputs.
     metrics
-        Names from `list_metrics()`, or metrics with their parameters.
+        Names from `list_metrics()`, as they are or with parameters, "average_drop?keep=15"; or metrics. Of
+        several variants of one metric the table names the parameters.
     target
         The score; by default the classes that the attributions explain, as each metric prefers to score them.
     truth
@@ -94,13 +97,14 @@ def evaluate(
     if not listed:
         raise BadInput("Asked to evaluate attributions", "The list is empty", "Give at least one")
     chosen = [
-        METRICS[m]() if isinstance(m, str) else m
+        metric_of(m) if isinstance(m, str) else m
         for m in ([metrics] if isinstance(metrics, Metric | str) else metrics)
     ]
     if not chosen:
         raise BadInput(
             "Asked to evaluate attributions", "No metric is named", "Choose from seewhy.list_metrics()"
         )
+    names = label_variants(chosen)
     if truth is None:
         check_truth(chosen, None, ())
     execution = Execution(**options)
@@ -131,28 +135,28 @@ def evaluate(
         questions = {}
         for kind in dict.fromkeys(metric.prefers for metric in chosen):
             questions[kind] = replace(ask(model, batch.tensor, wanted, execution, kind), truth=truth)
-        for metric in chosen:
+        for label, metric in zip(names, chosen, strict=True):
             for name, values in maps.items():
                 question = questions[metric.prefers]
                 if "again" in metric.needs:
                     question = replace(question, again=repeats[name])
                 scored = metric.measure(question, values)
-                measured[metric.name, name] = scored
-                notes.setdefault(metric.name, {})[name] = scored.notes or {}
+                measured[label, name] = scored
+                notes.setdefault(label, {})[name] = scored.notes or {}
     rows = tuple(
-        _row(sample, name, metric.name, measured[metric.name, name], i, baselines and name in BASELINES)
+        _row(sample, name, label, measured[label, name], i, baselines and name in BASELINES)
         for i, sample in enumerate(batch.names)
         for name in maps
-        for metric in chosen
+        for label in names
     )
     first = next(iter(questions.values()))
     return Table(
         rows,
-        {metric.name: metric.higher_is_better for metric in chosen},
+        {label: metric.higher_is_better for label, metric in zip(names, chosen, strict=True)},
         {
             **provenance.of_model(model, batch, first.weights),
             "inputs": provenance.of_inputs(model, batch, first),
-            "metrics": {metric.name: metric.parameters() for metric in chosen},
+            "metrics": {label: metric.parameters() for label, metric in zip(names, chosen, strict=True)},
             "notes": notes,
             "passes": {
                 "forward": (sum(q.passes.forward for q in questions.values()) + repeated.forward)

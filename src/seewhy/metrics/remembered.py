@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from seewhy import provenance
 from seewhy.attribution import Attribution
@@ -78,7 +79,7 @@ def again(
     passes: Passes,
     target: TargetLike | Sequence[TargetLike] = None,
 ) -> Again:
-    """Return a function from a model to the `(n, *size)` maps of the same method and targets on it.
+    """Return a function from a model to the `(n, *size)` maps of the same method on it (see `Again`).
 
     Parameters
     ----------
@@ -109,8 +110,14 @@ def again(
         wanted = target
     run = replace(execution, seed=notes["execution"]["seed"], progress=None, device=None)
 
-    def explain(model: Model, x: Batch | None = None) -> Maps:
-        made = method(model, batch if x is None else replace(batch, tensor=x), wanted, run)
+    def explain(
+        model: Model,
+        x: Batch | None = None,
+        target: TargetLike | Sequence[TargetLike] = None,
+        **options: Any,
+    ) -> Maps:
+        inputs, aims = batch if x is None else replace(batch, tensor=x), wanted if target is None else target
+        made = method(model, inputs, aims, replace(run, **options))
         for way in ("forward", "backward"):
             setattr(passes, way, getattr(passes, way) + made.provenance["passes"][way] * len(batch))
         return made.values
@@ -119,11 +126,18 @@ def again(
 
 
 def unmoved(name: str, maps: Maps, batch: Inputs, seed: int) -> Again:
-    """Return the baseline `name` made again: `maps` of `batch` for every model; of other inputs, theirs."""
+    """Return the baseline `name` made again: `maps`, unless inputs or seed are others."""
 
-    def make(model: Model, x: Batch | None = None) -> Maps:
-        if x is None:
+    def make(
+        model: Model,
+        x: Batch | None = None,
+        target: TargetLike | Sequence[TargetLike] = None,
+        **options: Any,
+    ) -> Maps:
+        other = int(options.get("seed", seed))
+        if x is None and other == seed:
             return maps
-        return BASELINES[name](provenance.display_pixels(model, replace(batch, tensor=x)).cpu(), seed)
+        inputs = batch if x is None else replace(batch, tensor=x)
+        return BASELINES[name](provenance.display_pixels(model, inputs).cpu(), other)
 
     return make

@@ -18,13 +18,9 @@ from torch import Tensor
 
 from seewhy.perturb.counters import normal
 from seewhy.perturb.edits import Filler
-from seewhy.perturb.membrane import membrane
+from seewhy.perturb.multigrid import neighbour_means
 from seewhy.perturb.operators import OPERATORS, MaskOperator
 from seewhy.question import Question
-
-_TOLERANCE = 1e-6
-_NEIGHBOURS = (((0, 1), 1 / 6), ((1, 0), 1 / 6), ((1, 1), 1 / 12), ((1, -1), 1 / 12))
-"""Half of the eight, down and to the right; the others are their opposites."""
 
 
 @OPERATORS.register
@@ -52,19 +48,9 @@ class NoisyLinear(MaskOperator):
 
 def linear(x: Tensor, hidden: Tensor) -> Tensor:
     """Return `(k, c, *size)` with hidden pixels, `(k, *size)` bool, the means of their neighbours."""
-    return membrane(x, hidden, _balance, _TOLERANCE)
-
-
-def _balance(u: Tensor) -> Tensor:
-    out = torch.zeros_like(u)
-    height, width = u.shape[-2:]
-    for (down, right), weight in _NEIGHBOURS:
-        rows, columns = height - down, width - abs(right)
-        if min(rows, columns) < 1:
-            continue
-        first = (..., slice(0, rows), slice(max(-right, 0), max(-right, 0) + columns))
-        second = (..., slice(down, down + rows), slice(max(right, 0), max(right, 0) + columns))
-        step = weight * (u[first] - u[second])
-        out[first] += step
-        out[second] -= step
-    return out
+    frames = hidden.flatten(0, -3)
+    return (
+        neighbour_means(x.movedim(1, -3).reshape(len(frames), x.shape[1], *x.shape[-2:]), frames)
+        .reshape(*hidden.shape[:-2], x.shape[1], *x.shape[-2:])
+        .movedim(-3, 1)
+    )

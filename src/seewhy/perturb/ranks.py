@@ -1,11 +1,11 @@
-"""Edits that follow a ranking of pixels: from one picture to another, the first pixels first."""
+"""Edits that follow a ranking of pixels: more and more of them are hidden, or shown, the first ones first."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from seewhy.perturb.edits import Edits, Jobs, chosen, like
+from seewhy.perturb.edits import Edits, Fill, Jobs, chosen, compose
 from seewhy.types import Maps
 
 
@@ -26,31 +26,32 @@ def tied(maps: Maps) -> Tensor:
 
 
 class RankEdits(Edits):
-    """Edit `j` shows `finish` in the first `j * pixels` places of the ranking and `start` in the others.
+    """Edit `j` hides the first places of the ranking, or all but those.
 
     Parameters
     ----------
     order
-        `(n, *size)` from `ranks`.
-    start, finish
-        `(n, c, *size)`, or broadcastable to it.
-    pixels
-        Places a step; the last step may have fewer.
+        `(n, *size)` int places, 0 first, as from `ranks`; pixels may share one.
+    edges
+        `(n, edits)`, or `(1, edits)` for all: how many places are first.
+    fill
+        What hidden pixels become (see `edits.compose`).
+    insert
+        Whether the first places are shown, and the others hidden.
     """
 
-    def __init__(self, order: Tensor, start: Tensor, finish: Tensor, pixels: int) -> None:
-        self.order, self.pixels = order.int(), pixels
-        self.start, self.finish = (p if p.ndim else p.reshape(1, *[1] * order.ndim) for p in (start, finish))
-        self.places = order[0].numel()
+    def __init__(self, order: Tensor, edges: Tensor, fill: Fill, *, insert: bool = False) -> None:
+        self.order, self.edges = order.int(), edges.to(order.device).int().expand(len(order), -1)
+        self.fill, self.insert = fill, insert
 
     @property
     def count(self) -> int:
-        """`ceil(places / pixels)` steps and the picture before the first of them."""
-        return -(-self.places // self.pixels) + 1
+        """See `Edits.count`."""
+        return self.edges.shape[1]
 
     def apply(self, x: Tensor, jobs: Jobs) -> Tensor:
         """See `Edits.apply`."""
-        edge = (jobs.which * self.pixels).reshape(-1, *[1] * (x.ndim - 2))
-        done = (chosen(self.order, jobs.rows) < edge)[:, None].to(x)
-        before, after = (chosen(like(p, x), jobs.rows) for p in (self.start, self.finish))
-        return torch.lerp(before, after, done)
+        edge = self.edges[jobs.rows, jobs.which].reshape(-1, *[1] * (x.ndim - 2))
+        order = chosen(self.order, jobs.rows)
+        keep = order < edge if self.insert else order >= edge
+        return compose(chosen(x, jobs.rows), keep[:, None].to(x), self.fill, jobs.rows)

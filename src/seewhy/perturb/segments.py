@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import torch
@@ -85,14 +86,23 @@ def segments(question: Question, text: str) -> Segments:
     return Segments(torch.stack(found).to(x.device), tuple(int(labels.max()) + 1 for labels in found))
 
 
+def grid_count(size: Size, number: int) -> int:
+    """Return how many parts `grid:number` cuts an input of `size` into."""
+    return prod(_cells(size, number))
+
+
 def grid(size: Size, number: int) -> Tensor:
     """Return `(*size,)` int64 labels of a grid; parts along an axis differ by at most one pixel."""
-    cells = [*(min(_TIME_CELLS, s) for s in size[:-2]), *(min(number, s) for s in size[-2:])]
+    cells = _cells(size, number)
     labels = torch.zeros(size, dtype=torch.int64)
     for axis, (length, parts) in enumerate(zip(size, cells, strict=True)):
         part = torch.arange(length) * parts // length
         labels = labels * parts + part.reshape([-1 if i == axis else 1 for i in range(len(size))])
     return labels
+
+
+def _cells(size: Size, number: int) -> list[int]:
+    return [*(min(_TIME_CELLS, s) for s in size[:-2]), *(min(number, s) for s in size[-2:])]
 
 
 def _colours(question: Question, sample: Tensor) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any
 from seewhy.errors import BadInput
 from seewhy.metrics.base import METRICS
 from seewhy.metrics.table import Table
+from seewhy.metrics.variants import class_of
 from seewhy.show.curves import Curve
 
 
@@ -72,11 +73,11 @@ def plots(table: Any) -> list[Plot]:
     areas = {(s.method, s.metric): s.mean for s in table.mean()}
     by_metric: dict[str, list[Curve]] = {}
     for c in table.curves():
-        note = f"{METRICS[c.metric].summary} {areas[c.method, c.metric]:.3f}"
+        note = f"{class_of(c.metric).summary} {areas[c.method, c.metric]:.3f}"
         line = Curve(c.method, c.at, c.scores, baseline=c.baseline, note=note)
         by_metric.setdefault(c.metric, []).append(line)
     return [
-        Plot(metric, curves, METRICS[metric].along, METRICS[metric].up)
+        Plot(metric, curves, class_of(metric).along, class_of(metric).up)
         for metric, curves in by_metric.items()
     ]
 
@@ -130,7 +131,8 @@ def _mean(line: Any, directions: Mapping[str, bool]) -> Mean:
     n = next((int(v) for v in (_field(line, "n"), _field(line, "samples")) if v is not None), 1)
     higher = _field(line, "higher_is_better")
     if higher is None:
-        higher = directions.get(str(metric), METRICS[metric].higher_is_better if metric in METRICS else None)
+        known = str(metric).partition("?")[0] in METRICS
+        higher = directions.get(str(metric), class_of(str(metric)).higher_is_better if known else None)
     return Mean(
         str(method),
         str(metric),

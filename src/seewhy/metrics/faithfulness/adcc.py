@@ -6,9 +6,9 @@ keeps the class, and explaining the masked input gives the same map again.
 
 Formula
     3 / (1 / Coh + 1 / (1 - Com) + 1 / (1 - AD)), 0 where a denominator is 0. S the map scaled to 0 .. 1 by
-    its lowest and highest value; Coh = (r + 1) / 2, r Pearson's correlation of the map and of the map of the
+    its lowest and highest value; Coh = (r + 1) / 2, r Pearson's correlation of S and of the map of the
     same method for the same class on the masked input x S; Com the mean of S; AD = max(0, p(x) - p(x S)) /
-    p(x). All three are in the notes.
+    p(x). All three are in the notes. `keep` below 100 cuts S as in average drop.
 Needs
     the method that made the map (rebuilt from what the attribution remembers), a forward pass.
 Cost
@@ -33,11 +33,17 @@ import torch
 from torch import Tensor
 
 from seewhy.agreement import Agreement
-from seewhy.errors import DoesNotFit
 from seewhy.methods.base import Cost, Paper
 from seewhy.metrics.base import METRICS, Metric, MetricNeed, Scored
-from seewhy.metrics.faithfulness.soft_mask import behind_masks, drop, reasons
+from seewhy.metrics.faithfulness.soft_mask import (
+    behind_masks,
+    drop,
+    reasons,
+    require_share,
+    soft_mask,
+)
 from seewhy.metrics.faithfulness.usable import usable
+from seewhy.metrics.repeats import maker
 from seewhy.perturb.edits import compose
 from seewhy.perturb.operators import operator
 from seewhy.question import Question
@@ -51,6 +57,8 @@ class ADCC(Metric):
 
     Parameters
     ----------
+    keep
+        Per cent of the pixels, the highest ones, that are seen at all; above 0, at most 100.
     operator
         What is masked becomes, as in `seewhy.perturb.operators`.
     """
@@ -67,27 +75,23 @@ class ADCC(Metric):
         "https://arxiv.org/abs/2104.10252",
     )
 
+    keep: float = 100.0
     operator: str = "mean"
 
     def __post_init__(self) -> None:
+        require_share(self.keep)
         operator(self.operator)
 
     def measure(self, question: Question, maps: Maps) -> Scored:
         """See `Metric.measure`."""
-        if question.again is None:
-            raise DoesNotFit(
-                "Asked for ADCC",
-                "Nothing says how the maps were made",
-                "Use seewhy.evaluate with the attributions",
-            )
-        known = usable(question, maps)
-        mask = known.unit()
+        again, known = maker(question, "ADCC"), usable(question, maps)
+        mask = soft_mask(known, self.keep)
         whole, masked, notes = behind_masks(question, mask, self.operator, "ADCC")
         lost = drop(whole, masked)
         fill = operator(self.operator).behind(question)
         hidden = compose(question.x, mask[:, None].to(question.x), fill)
-        second = question.again(question.model, hidden).to(known.maps)
-        alike = (Agreement.of(known.maps, second).pearson.double().nan_to_num(-1) + 1) / 2
+        second = again(question.model, hidden).to(known.maps)
+        alike = (Agreement.of(mask, second).pearson.double().nan_to_num(-1) + 1) / 2
         area = mask.flatten(1).double().mean(1)
         values = known.defined(harmonic_mean(alike, 1 - area, 1 - lost))
         means = [m.nanmean() for m in (alike, 1 - area, 1 - lost)]

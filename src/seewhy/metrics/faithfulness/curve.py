@@ -1,32 +1,30 @@
-"""The score while pixels go from one picture to another in the order of a map (deletion, insertion)."""
+"""The score while units are hidden, or shown, one after the other in the order of a map."""
 
 from __future__ import annotations
 
-from torch import Tensor, arange, trapezoid
+from torch import trapezoid
 
 from seewhy.metrics.base import Scored
+from seewhy.metrics.faithfulness.units import order
 from seewhy.metrics.faithfulness.usable import usable
-from seewhy.perturb.ranks import RankEdits, ranks, tied
+from seewhy.perturb.operators import operator
+from seewhy.perturb.ranks import RankEdits
 from seewhy.perturb.scorer import Scorer
 from seewhy.question import Question
 from seewhy.types import Maps
 
 
-def step_pixels(places: int, steps: int) -> int:
-    """Return how many pixels (voxels of a clip) each of at most `steps` steps changes to change all `places`.
-
-    224 steps over 224 x 224 pixels are 224 pixels each, the published setting.
-    """
-    return -(-places // steps)
-
-
-def step_count(places: int, steps: int) -> int:
-    """Return how many steps `step_pixels` makes: at most `steps`, the last one perhaps smaller."""
-    return -(-places // step_pixels(places, steps))
-
-
-def curve(question: Question, maps: Maps, start: Tensor, finish: Tensor, steps: int, what: str) -> Scored:
-    """Score the pictures between `start` and `finish` and the area under them.
+def curve(
+    question: Question,
+    maps: Maps,
+    fill: str,
+    steps: int,
+    what: str,
+    units: str = "pixels",
+    *,
+    insert: bool = False,
+) -> Scored:
+    """Score the inputs without their first units, or without all others, and the area under these scores.
 
     Parameters
     ----------
@@ -34,28 +32,29 @@ def curve(question: Question, maps: Maps, start: Tensor, finish: Tensor, steps: 
         Inputs, target and options of the run.
     maps
         `(n, *size)`; the highest value changes first, equal values in row-major order.
-    start, finish
-        `(n, c, *size)`, or broadcastable to it.
+    fill
+        The operator that fills what is hidden.
     steps
-        See `step_pixels`.
+        At most so many.
     what
         Name of the work, for progress.
+    units
+        What changes at once: "pixels", "grid:N" or "slic:N" (see `units`).
+    insert
+        Whether the first units are shown, and all others hidden.
 
     Returns
     -------
     Scored
-        The area by the trapezoid rule over the true share of pixels changed. NaN for a map without an order:
-        one that holds NaN or infinity, or is the same everywhere; `notes` has the share of tied pixels and
+        The area by the trapezoid rule over the true share of units changed. NaN for a map without an order:
+        one that holds NaN or infinity, or is the same everywhere; `notes` has the share of tied units and
         the reason.
     """
-    known = usable(question, maps)
-    flat = known.maps.flatten(1)
-    pixels = step_pixels(flat.shape[1], steps)
+    ranked = order(question, usable(question, maps), units, steps)
     scorer = Scorer(question, what)
-    scores = scorer.table(RankEdits(ranks(known.maps), start, finish, pixels))
-    at = (arange(scores.shape[1], device=scores.device) * pixels).clamp(
-        max=flat.shape[1]
-    ).double() / flat.shape[1]
-    area = trapezoid(scores.double(), at, dim=1)
-    notes = {"tied": tied(known.maps).tolist(), "undefined": known.why, **scorer.notes()}
-    return Scored(known.defined(area), scores, at.float(), notes)
+    edits = RankEdits(ranked.places, ranked.edges, operator(fill).behind(question), insert=insert)
+    scores = scorer.table(edits)
+    area = trapezoid(scores.double(), ranked.at, dim=1)
+    known = ranked.known
+    notes = {"tied": ranked.tied.tolist(), "undefined": known.why, **scorer.notes()}
+    return Scored(known.defined(area), scores, ranked.at.float(), notes)

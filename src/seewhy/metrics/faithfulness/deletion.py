@@ -18,18 +18,20 @@ Paper
 Departures
     Equal values keep their row-major order, and the share of tied pixels is reported; a last step of fewer
     pixels counts with its true width. A map that is constant or not finite has no order: its value is NaN,
-    said so, and left out of means. Clips are deleted voxel by voxel (ours).
+    said so, and left out of means. Clips are deleted voxel by voxel (ours). So are units other than pixels:
+    the patches of a grid, or superpixels, ranked by the mean of the map over each; the share is then that of
+    the units changed, and of fewer superpixels than steps some steps change none.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import ClassVar
 
 from seewhy.methods.base import Cost, Paper, require
 from seewhy.metrics.base import METRICS, Metric, Scored
-from seewhy.metrics.faithfulness.curve import curve, step_count
+from seewhy.metrics.faithfulness.curve import curve
+from seewhy.metrics.faithfulness.units import check_units, step_count
 from seewhy.perturb.operators import operator
 from seewhy.question import Question
 from seewhy.types import Maps, Size
@@ -46,6 +48,8 @@ class Deletion(Metric):
         At most so many steps.
     operator
         What deleted pixels become, as in `seewhy.perturb.operators`.
+    units
+        What changes at once: "pixels"; "grid:N" for N x N patches; "slic:N" for about N superpixels.
     """
 
     name: ClassVar[str] = "deletion"
@@ -61,17 +65,17 @@ class Deletion(Metric):
 
     steps: int = 224
     operator: str = "mean"
+    units: str = "pixels"
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, "Asked for steps of deletion", self.steps, "Give at least 1")
         operator(self.operator)
+        check_units(self.units)
 
     def measure(self, question: Question, maps: Maps) -> Scored:
         """See `Metric.measure`."""
-        fill = operator(self.operator).fill(question)
-        gone = question.x.new_zeros(()) if fill is None else fill
-        return curve(question, maps, question.x, gone, self.steps, "deletion")
+        return curve(question, maps, self.operator, self.steps, "deletion", self.units)
 
     def cost(self, size: Size) -> Cost:
         """See `Metric.cost`."""
-        return Cost(step_count(prod(size), self.steps) + 1)
+        return Cost(step_count(size, self.steps, self.units) + 1)

@@ -17,19 +17,19 @@ Paper
     Petsiuk, Das, Saenko: RISE, BMVC 2018, https://arxiv.org/abs/1806.07421
 Departures
     The blur is that of the authors' code, an almost flat 11 x 11 kernel in normalised space (`flat-blur`).
-    Ties, constant maps and the last step are treated as in deletion. Clips are blurred frame by frame and put
-    back voxel by voxel (ours).
+    Ties, constant maps, the last step and units are treated as in deletion. Clips are blurred frame by frame
+    and put back voxel by voxel (ours).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import ClassVar
 
 from seewhy.methods.base import Cost, Paper, require
 from seewhy.metrics.base import METRICS, Metric, Scored
-from seewhy.metrics.faithfulness.curve import curve, step_count
+from seewhy.metrics.faithfulness.curve import curve
+from seewhy.metrics.faithfulness.units import check_units, step_count
 from seewhy.perturb.operators import operator
 from seewhy.question import Question
 from seewhy.types import Maps, Size
@@ -45,7 +45,9 @@ class Insertion(Metric):
     steps
         At most so many steps.
     operator
-        What the picture starts as, as in `seewhy.perturb.operators`.
+        What hides the pixels that are not back yet, as in `seewhy.perturb.operators`.
+    units
+        What changes at once: "pixels"; "grid:N" for N x N patches; "slic:N" for about N superpixels.
     """
 
     name: ClassVar[str] = "insertion"
@@ -61,17 +63,17 @@ class Insertion(Metric):
 
     steps: int = 224
     operator: str = "flat-blur"
+    units: str = "pixels"
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, "Asked for steps of insertion", self.steps, "Give at least 1")
         operator(self.operator)
+        check_units(self.units)
 
     def measure(self, question: Question, maps: Maps) -> Scored:
         """See `Metric.measure`."""
-        fill = operator(self.operator).fill(question)
-        start = question.x.new_zeros(()) if fill is None else fill
-        return curve(question, maps, start, question.x, self.steps, "insertion")
+        return curve(question, maps, self.operator, self.steps, "insertion", self.units, insert=True)
 
     def cost(self, size: Size) -> Cost:
         """See `Metric.cost`."""
-        return Cost(step_count(prod(size), self.steps) + 1)
+        return Cost(step_count(size, self.steps, self.units) + 1)

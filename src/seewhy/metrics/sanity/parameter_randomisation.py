@@ -43,16 +43,14 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from seewhy.agreement import Agreement, structural_similarity
-from seewhy.errors import DoesNotFit
 from seewhy.methods.base import Cost, Paper, require
 from seewhy.metrics.base import METRICS, Metric, MetricNeed, Scored
+from seewhy.metrics.repeats import Similarity, compared, maker
 from seewhy.metrics.sanity.shuffling import Shuffled
 from seewhy.question import Question
 from seewhy.types import Json, Maps, Scores, Size
 
 Mode = Literal["cascading", "independent", "all"]
-Similarity = Literal["absolute", "signed", "ssim"]
 
 
 @METRICS.register
@@ -106,19 +104,14 @@ class ParameterRandomisation(Metric):
 
     def measure(self, question: Question, maps: Maps) -> Scored:
         """See `Metric.measure`."""
-        if question.again is None:
-            raise DoesNotFit(
-                "Asked for parameter randomisation",
-                "Nothing says how the maps were made",
-                "Use seewhy.evaluate with the attributions",
-            )
+        again = maker(question, "parameter randomisation")
         network = Shuffled.of(question.model, question.x[:1], question.execution.seed)
         stages = self.stages(len(network.layers))
         found: list[dict[str, Scores]] = []
         for i, which in enumerate([(), *stages]):
             question.execution.step(i, len(stages) + 1, self.title)
             network.shuffle(which)
-            found.append(compared(maps, question.again(network.model)))
+            found.append(compared(maps, again(network.model)))
         question.execution.step(len(stages) + 1, len(stages) + 1, self.title)
         tables = {kind: torch.stack([each[kind] for each in found], 1) for kind in found[0]}
         curve = tables[self.similarity]
@@ -149,34 +142,6 @@ class ParameterRandomisation(Metric):
             "unchanged copy": _plain(tables[self.similarity][:, 0]),
             **per_sample,
         }
-
-
-def compared(first: Maps, second: Maps) -> dict[str, Scores]:
-    """Return the three similarities of two sets of maps, `(n,)` each; NaN where the first is constant."""
-    first, second = first.cpu().float(), second.cpu().float()
-    scaled = [_scaled(m.abs()) for m in (first, second)]
-    return {
-        "absolute": _ranked(first.abs(), second.abs()),
-        "signed": _ranked(first, second),
-        "ssim": structural_similarity(*scaled).masked_fill(_constant(first.abs()), torch.nan),
-    }
-
-
-def _ranked(first: Maps, second: Maps) -> Scores:
-    found = Agreement.of(first, second).spearman
-    return found.where(~_constant(second) | _constant(first), torch.zeros(()))
-
-
-def _constant(maps: Maps) -> Tensor:
-    flat = maps.flatten(1)
-    return flat.amax(1) == flat.amin(1)
-
-
-def _scaled(maps: Maps) -> Maps:
-    """Return each map from 0 to 1; a constant one is 0."""
-    shape = (-1, *[1] * (maps.ndim - 1))
-    low, high = maps.flatten(1).amin(1).reshape(shape), maps.flatten(1).amax(1).reshape(shape)
-    return (maps - low) / torch.where(high > low, high - low, torch.ones_like(high))
 
 
 def _plain(numbers: Tensor) -> list[float | None]:

@@ -15,7 +15,7 @@ import seewhy
 from seewhy.errors import BadInput, Cancelled, DoesNotFit
 from seewhy.execution import Execution
 from seewhy.metrics.evaluation import evaluate
-from seewhy.metrics.faithfulness.max_sensitivity import MaxSensitivity
+from seewhy.metrics.robustness.max_sensitivity import MaxSensitivity
 from seewhy.models.model import Model
 from seewhy.question import Again, Question, ask
 

@@ -29,10 +29,10 @@ from typing import ClassVar
 
 import torch
 
-from seewhy.errors import DoesNotFit
 from seewhy.methods.base import Cost, Paper, require
 from seewhy.metrics.base import METRICS, Metric, MetricNeed, Scored
 from seewhy.metrics.faithfulness.usable import usable
+from seewhy.metrics.repeats import maker
 from seewhy.perturb.counters import uniform
 from seewhy.question import Question
 from seewhy.types import Batch, Maps, Size
@@ -72,26 +72,21 @@ class MaxSensitivity(Metric):
 
     def measure(self, question: Question, maps: Maps) -> Scored:
         """See `Metric.measure`."""
-        if question.again is None:
-            raise DoesNotFit(
-                "Asked for max-sensitivity",
-                "Nothing says how the maps were made",
-                "Use seewhy.evaluate with the attributions",
-            )
+        again = maker(question, "max-sensitivity")
         known = usable(question, maps)
         first = known.maps.flatten(1).double()
         norm = torch.linalg.vector_norm(first, dim=1)
         gaps = []
         for draw in range(self.draws):
             question.execution.step(draw, self.draws, "max-sensitivity")
-            made = question.again(question.model, self.noisy(question, draw)).to(first.device)
+            made = again(question.model, self.noisy(question, draw)).to(first.device)
             gaps.append(torch.linalg.vector_norm(made.flatten(1).double() - first, dim=1))
         question.execution.step(self.draws, self.draws, "max-sensitivity")
         ratios = torch.stack(gaps, 1) / norm.where(norm > 0, norm.new_ones(()))[:, None]
         left = ratios.isfinite().all(1)
         why = [
-            "not finite" if not f else "zero" if n == 0 else None if again else "not finite again"
-            for f, n, again in zip(known.finite.tolist(), norm.tolist(), left.tolist(), strict=True)
+            "not finite" if not f else "zero" if n == 0 else None if whole else "not finite again"
+            for f, n, whole in zip(known.finite.tolist(), norm.tolist(), left.tolist(), strict=True)
         ]
         undefined = torch.tensor([reason is not None for reason in why], device=first.device)
         values = ratios.amax(1).float().masked_fill(undefined, float("nan"))

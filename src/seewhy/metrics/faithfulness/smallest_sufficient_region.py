@@ -1,0 +1,84 @@
+"""Smallest sufficient region: how little of the input, taken in the order of the map, keeps the answer.
+
+The highest pixels are shown alone, more and more of them, until the score is nearly what it is on the whole
+input. A map that found the evidence needs few. The region is in pieces where the map is, and networks answer
+strangely to such pictures: compare with the baselines.
+
+Formula
+    the least share j / n of the pixels such that f(only the first j / n of x) >= `level` f(x), of n = `steps`
+    shares; 1, the whole input, suffices by definition.
+Needs
+    maps at input resolution, a forward pass.
+Cost
+    `steps` + 1 forward passes.
+Paper
+    Dabkowski, Gal: Real time image saliency for black box classifiers, NIPS 2017,
+    https://arxiv.org/abs/1705.07857
+Departures
+    The paper names the region and trains a network to find masks for it; here it is read off the order of any
+    map. The first share that suffices counts, whether or not a larger one falls short again. Hidden pixels
+    become the mean colour. Equal values keep their row-major order; a constant map and one that is not finite
+    have no order and no value; nor has a sample whose score is not above 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from seewhy.methods.base import Cost, Paper
+from seewhy.metrics.base import METRICS, Metric, Scored
+from seewhy.metrics.faithfulness.region import check_region, first_share
+from seewhy.metrics.faithfulness.units import step_count
+from seewhy.question import Question
+from seewhy.types import Maps, Size
+
+
+@METRICS.register
+@dataclass(frozen=True)
+class SmallestSufficientRegion(Metric):
+    """Least share of the input that keeps the score; lower is better.
+
+    Parameters
+    ----------
+    level
+        Share of the score that is to be kept, above 0, at most 1.
+    steps
+        At most so many shares are tried.
+    operator
+        What hidden pixels become, as in `seewhy.perturb.operators`.
+    units
+        What is shown at once: "pixels"; "grid:N" for N x N patches; "slic:N" for about N superpixels.
+    """
+
+    name: ClassVar[str] = "smallest_sufficient_region"
+    title: ClassVar[str] = "Smallest sufficient region"
+    higher_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    along: ClassVar[str] = "fraction of the input shown"
+    summary: ClassVar[str] = "share"
+    paper: ClassVar[Paper] = Paper(
+        "Real Time Image Saliency for Black Box Classifiers",
+        "Dabkowski, Gal",
+        2017,
+        "https://arxiv.org/abs/1705.07857",
+    )
+
+    level: float = 0.9
+    steps: int = 100
+    operator: str = "mean"
+    units: str = "pixels"
+
+    def __post_init__(self) -> None:
+        check_region(self.level, self.steps, self.operator, self.units)
+
+    def measure(self, question: Question, maps: Maps) -> Scored:
+        """See `Metric.measure`."""
+        what = "smallest sufficient region"
+        return first_share(
+            question, maps, self.level, self.operator, self.steps, self.units, what, insert=True
+        )
+
+    def cost(self, size: Size) -> Cost:
+        """See `Metric.cost`."""
+        return Cost(step_count(size, self.steps, self.units) + 1)
