@@ -14,13 +14,13 @@ HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
 COMMANDS = {
     "cpu": "python -m benchmarks --repeats 3",
-    "h100": "python -m benchmarks --device cuda --models resnet50 --repeats 3",
+    "h100": "python -m benchmarks --device cuda --repeats 3 --no-exact",
 }
 HEAD = """<!-- Written by `python -m benchmarks.page` from benchmarks/records. -->
 
 # How fast, and compared with what
 
-Everything in one table was timed in one run, in turn, on one machine. **x floor** is the time over that of
+Everyone at one task was timed in one run, in turn, on one machine. **x floor** is the time over that of
 the bare passes in the first line of a task: the network alone, in the best batch, in the stated precision,
 nothing else. SeeWhy's time is that of the whole call, from the input to the finished result on the host; what
 a model's first long run costs once (a trial of precisions, or compiling) is not in it and is said in the

@@ -12,7 +12,6 @@ import argparse
 import gzip
 import json
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -251,7 +250,7 @@ def study(arguments: argparse.Namespace) -> Json:
 def numbers(model: Model, x: Tensor, maps: dict[str, Attribution], device: str) -> Json:
     """Return each metric's mean and interval of each method and baseline."""
     table: Json = {}
-    named = [replace(a, provenance={**a.provenance, "method": name}) for name, a in maps.items()]
+    named = [a.noting(method=name) for name, a in maps.items()]
     inputs = Inputs.of(x)
     for keep in (*KEEPS, None):
         metrics = (

@@ -13,7 +13,6 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +144,7 @@ def compared(
     """Return, for each method and baseline, each metric's mean and 95 % interval."""
     found: Json = {}
     fixed: list[Metric] = [Deletion(steps=56), Insertion(steps=56), ROAD()]
-    named = [replace(a, provenance={**a.provenance, "method": name}) for name, a in maps.items()]
+    named = [a.noting(method=name) for name, a in maps.items()]
     for keep in (*KEEPS, None):
         metrics = fixed if keep is None else [AverageDrop(keep=keep), IncreaseInConfidence(keep=keep)]
         result = evaluate(model, inputs, named, metrics, classes, device=device, precision="fp32")

@@ -91,6 +91,10 @@ class Attribution:
         """Whether negative values mean evidence against."""
         return bool(self.provenance["signed"])
 
+    def noting(self, **facts: Any) -> Attribution:
+        """Return the same maps with other facts in their provenance (another name of the method ...)."""
+        return Attribution(self._values, self.native, self._pixels, {**self.provenance, **facts})
+
     # -- files ---------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> tuple[Path, Path]:

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 import networks
 import seewhy
 from seewhy.agreement import structural_similarity
-from seewhy.attribution import Attribution
 from seewhy.conformance import state_of
 from seewhy.errors import BadInput, Cancelled, DoesNotFit
 from seewhy.execution import Execution, Passes
@@ -321,19 +320,15 @@ def test_progress_counts_stages() -> None:
     ]
 
 
-def told(maps: Attribution, **changed: object) -> Attribution:
-    return Attribution(maps.values, maps.native, maps.pixels, {**maps.provenance, **changed})
-
-
 def test_refusals() -> None:
     net = networks.cnn()
     maps = seewhy.explain(net, X, "occlusion", window=4)
     with pytest.raises(DoesNotFit, match="how the maps were made"):
         ParameterRandomisation().measure(pose(net), maps.values)
-    unknown = told(maps, method="mine")
+    unknown = maps.noting(method="mine")
     with pytest.raises(DoesNotFit, match="No method of that name is registered"):
         evaluate(net, X, unknown, NAME)
-    partial = told(maps, parameters={"window": 4})
+    partial = maps.noting(parameters={"window": 4})
     with pytest.raises(DoesNotFit, match="does not hold all of its parameters"):
         evaluate(net, X, partial, NAME)
     with pytest.raises(DoesNotFit, match="Its network holds none"):
