@@ -37,6 +37,7 @@ def plot(results: dict[str, list[Row]], title: str, file: Path) -> None:
         squeeze=False,
         constrained_layout=True,
     )
+    lowest = 0.0
     for axis, (model, rows) in zip(axes[0], results.items(), strict=True):
         places, labels, at, last = [], [], 0.0, None
         for r in rows:
@@ -52,12 +53,14 @@ def plot(results: dict[str, list[Row]], title: str, file: Path) -> None:
             labels.append(r["who"])
             at += 1
         axis.set_yticks(places, labels, fontsize=7)
-        axis.invert_yaxis()
+        lowest = max(lowest, at)
         axis.axvline(1, color="#8b949e", linewidth=0.8, zorder=0)
         axis.set_xlim(0, 1.15 * max(1 / r["floor"] for r in rows))
         axis.set_xlabel("speed, as a part of the bare passes in the first line of each task")
         axis.set_title(model, fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
+    for axis in axes[0]:
+        axis.set_ylim(lowest, -0.3)  # bars of one height, from the top
     figure.suptitle(textwrap.fill(title, 70 * len(results)), fontsize=8)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=110)
