@@ -27,12 +27,12 @@ auxiliary network. This page says what that is worth, and where it ends: **the m
 images that the model names so**.
 
 AD (average drop, lower is better) and IC (increase in confidence, higher is better) look at an input behind
-its map, cut to its highest 100, 50 or 15 per cent of pixels. A map that shows everything has AD100 0: that is
-why the mean of each map stands beside it, and deletion, insertion and ROAD, which ask for the order of pixels
-alone. "paper" is the paper's loss; "ours" shares a row of the fusion among classes (`--shared`), with the area's
-weight that is named and 1 for the answer; "shown" masks as the metrics do (`--objective shown --power 1`). Which
-of ours is shown was chosen on photos that are neither trained on nor tested. Intervals are 95 %, by
-bootstrap over pictures. Bold is the best of a column, baselines aside.
+its map, cut to its highest 100, 50 or 15 per cent of pixels. A map that shows everything has AD100 0: that
+is why the mean of each map stands beside it, and deletion, insertion and ROAD, which ask for the order of
+pixels alone. "paper" is the paper's loss; "ours" shares a row of the fusion among classes (`--shared`),
+with the area's weight that is named and 1 for the answer; "shown" masks as the metrics do (`--objective
+shown --power 1`). Which of ours stands here was chosen on photos that are neither trained on nor tested.
+Intervals are 95 %, by bootstrap over pictures. Bold is the best of a column, baselines aside.
 """
 
 
