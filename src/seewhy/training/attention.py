@@ -127,10 +127,14 @@ class AttentionTrainee(Trainee):
             terms["tv"] = total_variation(mask, w.border)
         if w.ce:
             with self.arithmetic:
-                behind = self.model.answer(self.masked(x, mask)).output
+                behind = self.behind(x, mask)
             terms["ce"] = cross_entropy(self.model.log_probabilities(behind), classes)
         loss = torch.stack([getattr(w, name) * term for name, term in terms.items()]).sum()
         return Step(loss, classes, {name: term.detach() for name, term in terms.items()})
+
+    def behind(self, x: Batch, mask: Maps) -> Tensor:
+        """Return the explained model's output on what `(n, rows, columns)` masks show."""
+        return self.model.answer(self.masked(x, mask)).output
 
     def masked(self, x: Batch, mask: Maps) -> Batch:
         """Return inputs behind `(n, rows, columns)` masks."""
@@ -142,7 +146,7 @@ class AttentionTrainee(Trainee):
             raise DoesNotFit(
                 "Asked to hide behind a grey level",
                 f"{self.model.name} has no preprocessing",
-                "Leave `fill` out",
+                "Give fill=None (in Python), or a Model with its Preprocessing",
             )
         fill = look.normalised(self.loss.fill).to(x).reshape(1, -1, 1, 1)
         return fill + keep * (x - fill)
@@ -203,7 +207,9 @@ def begin(
     seed: int,
     *,
     bias: bool,
-    shared: bool,
+    shared: bool = False,
+    plain: bool = False,
+    kind: type[AttentionTrainee] = AttentionTrainee,
 ) -> AttentionTrainee:
     """Return a trainee whose head is drawn from a seed; the global generators are not moved."""
     if not model.differentiable:
@@ -214,8 +220,8 @@ def begin(
         )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        head = AttentionHead(features.channels, classes, bias=bias, shared=shared)
-    return AttentionTrainee(method, model, features, spec, head.to(model.device), loss)
+        head = AttentionHead(features.channels, classes, bias=bias, shared=shared, plain=plain)
+    return kind(method, model, features, spec, head.to(model.device), loss)
 
 
 @TRAININGS.register
