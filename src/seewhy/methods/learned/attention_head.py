@@ -75,9 +75,7 @@ class AttentionHead(nn.Module):
     ) -> None:
         super().__init__()
         self.channels = tuple(channels)
-        self.branches = nn.ModuleList(
-            nn.Identity() if plain else Branch(c, norm=norm) for c in self.channels
-        )
+        self.branches = nn.ModuleList(nn.Identity() if plain else Branch(c, norm=norm) for c in self.channels)
         width = sum(self.channels)
         self.fusion = nn.Parameter(torch.zeros(classes, width))
         self.bias = nn.Parameter(torch.zeros(classes)) if bias else None

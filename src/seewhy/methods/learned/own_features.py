@@ -19,7 +19,7 @@ from seewhy.types import Json
 
 
 def misfit(method: Method, explainer: str | None, model: Model) -> str:
-    """Return why a method cannot explain `model` with the explainer in a file (None: there is none), or ""."""
+    """Return why a method cannot explain `model` with the explainer in a file, None for no file, or ""."""
     if not model.differentiable:
         return f"it reads the network's layers; {model.name} only runs forward"
     if explainer is None:
@@ -36,7 +36,7 @@ def stage_names(explainer: Explainer) -> tuple[str, ...]:
 
 
 def scaled_maps(question: Question, explainer: Explainer, title: str) -> Estimate:
-    """Return each sample's map of its class, from 0 to 1; the first pass gives the features where it was kept."""
+    """Return each sample's map of its class, from 0 to 1; of the first pass where that was kept."""
     classes = asked_classes(question, explainer, title)
     head, row = head_of(explainer, question.x.device)
     rows = row[torch.tensor(classes)].to(question.x.device)
