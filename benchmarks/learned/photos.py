@@ -1,0 +1,298 @@
+"""P-TAME on compositions of real photos: `python -m benchmarks.learned.photos --material FILE --device cuda`.
+
+Trains an explainer by the paper's loss and by ours, chooses between settings of ours on photos set apart for
+that, and measures both beside other methods on photos that nobody saw: classes that training covered, new
+objects of such classes, and classes that it did not cover. Writes the explainers, the numbers and example
+maps to --out. Finished explainers are kept there: the same call goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import seewhy
+from benchmarks.learned.compositions import Compositions
+from benchmarks.learned.material import Material, Split, split
+from seewhy.attribution import Attribution
+from seewhy.execution import Execution
+from seewhy.files import write_atomically
+from seewhy.inputs.batch import Inputs
+from seewhy.methods.learned.explainer import FEW, Explainer, open_explainer
+from seewhy.metrics.base import Metric
+from seewhy.metrics.evaluation import evaluate
+from seewhy.metrics.faithfulness.average_drop import AverageDrop
+from seewhy.metrics.faithfulness.deletion import Deletion
+from seewhy.metrics.faithfulness.increase_in_confidence import IncreaseInConfidence
+from seewhy.metrics.faithfulness.insertion import Insertion
+from seewhy.metrics.faithfulness.road import ROAD
+from seewhy.models.model import Model
+from seewhy.training.attention import PTAMETraining
+from seewhy.training.coverage import table
+from seewhy.training.loop import train
+from seewhy.training.schedule import Schedule
+
+TEST, CHOICE, TRAIN = 11, 7, 0
+"""Seeds of the compositions."""
+SURE = 0.2
+"""Probability that the model must give its answer for a composition to be asked about."""
+KEEPS = (100.0, 50.0, 15.0)
+Json = dict[str, Any]
+
+
+def note(text: str) -> None:
+    """Say where the work is."""
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
+
+
+def variants(auxiliary: str, areas: list[float]) -> dict[str, PTAMETraining]:
+    """Return what is trained, by name."""
+    ours = {
+        f"ours, area {a:g}": PTAMETraining(
+            auxiliary, ce=1.0, area=a, power=1.0, objective="shown", shared=True
+        )
+        for a in areas
+    }
+    return {"paper": PTAMETraining(auxiliary), **ours}
+
+
+def explainer(
+    name: str, training: PTAMETraining, model: Model, parts: Split, arguments: argparse.Namespace
+) -> tuple[Path, Explainer]:
+    """Return a trained explainer, made once."""
+    file = arguments.out / f"{model.name}-{name.replace(', ', '-').replace(' ', '-')}.safetensors"
+    if file.exists():
+        return file, open_explainer(file)
+    look, device = model.preprocess, arguments.device
+    assert look is not None
+    chosen = Compositions(parts.choice.to(device), look).batch(
+        CHOICE, torch.arange(arguments.choice, device=device)
+    )
+    source = Compositions(parts.train.to(device), look, parts.fingerprint, chosen)
+    schedule = Schedule(
+        arguments.steps,
+        arguments.batch,
+        arguments.rate,
+        look=max(1, arguments.steps // 4),
+        held_out=arguments.choice,
+        checkpoint=500,
+    )
+    every = max(1, arguments.steps // 10)
+
+    def progress(done: int, total: int, what: str) -> None:
+        if done % every == 0:
+            note(f"{name}: {done} of {total}, {what}")
+
+    execution = Execution(TRAIN, device=device, progress=progress)
+    made = train(training, model, source, schedule, execution, out=file)
+    made.save(file)
+    file.with_name(file.name + ".checkpoint").unlink(missing_ok=True)
+    note(
+        f"{name}: {made.record['seconds']:.0f} s, {file.stat().st_size / 1e6:.2f} MB, {made.record['looks'][-1]}"
+    )
+    return file, made
+
+
+def asked(
+    model: Model,
+    material: Material,
+    count: int,
+    wanted: Callable[[Tensor], Tensor],
+    device: str,
+    seed: int = TEST,
+) -> tuple[Inputs, list[int]]:
+    """Return the first `count` compositions of one object whose answer is sure and of a wanted class."""
+    look = model.preprocess
+    assert look is not None
+    source = Compositions(material.to(device), look, objects=1)
+    kept: list[Tensor] = []
+    classes: list[int] = []
+    names: list[str] = []
+    with model.untouched(device), torch.no_grad():
+        for start in range(0, 40 * count, 64):
+            x = source.batch(seed, torch.arange(start, start + 64, device=device))
+            best, answer = model.probabilities(model.answer(x).output).max(1)
+            for i in ((best >= SURE) & wanted(answer)).nonzero()[:, 0].tolist():
+                if len(kept) < count:
+                    kept.append(x[i].cpu())
+                    classes.append(int(answer[i]))
+                    names.append(f"composition {start + i}")
+    return Inputs(torch.stack(kept), tuple(names)), classes
+
+
+def peers(quick: bool) -> dict[str, tuple[str, Json]]:
+    """Return the methods beside ours and their parameters."""
+    return {
+        "Grad-CAM": ("grad_cam", {}),
+        "Grad-CAM++": ("grad_cam_pp", {}),
+        "Score-CAM": ("score_cam", {"layer": "_blocks.15"}),
+        "RISE, 4,000 masks": ("rise", {"masks": 40 if quick else 4000}),
+        "Extremal perturbation": ("extremal_perturbation", {"steps": 5 if quick else 800}),
+    }
+
+
+def compared(
+    model: Model, inputs: Inputs, classes: list[int], maps: dict[str, Attribution], device: str
+) -> Json:
+    """Return, for each method and baseline, each metric's mean and 95 % interval."""
+    found: Json = {}
+    fixed: list[Metric] = [Deletion(steps=56), Insertion(steps=56), ROAD()]
+    named = [replace(a, provenance={**a.provenance, "method": name}) for name, a in maps.items()]
+    for keep in (*KEEPS, None):
+        metrics = fixed if keep is None else [AverageDrop(keep=keep), IncreaseInConfidence(keep=keep)]
+        result = evaluate(model, inputs, named, metrics, classes, device=device, precision="fp32")
+        for s in result.mean():
+            label = (
+                s.metric
+                if keep is None
+                else {"average_drop": "AD", "increase_in_confidence": "IC"}[s.metric] + f"{keep:g}"
+            )
+            found.setdefault(s.method, {})[label] = [s.mean, s.low, s.high]
+    return found
+
+
+def measured(
+    model: Model,
+    inputs: Inputs,
+    classes: list[int],
+    files: dict[str, Path],
+    arguments: argparse.Namespace,
+    title: str,
+) -> Json:
+    """Return the numbers of one group of compositions; maps are made method by method."""
+    maps: dict[str, Attribution] = {}
+    seconds: dict[str, float] = {}
+    device = arguments.device
+    jobs: dict[str, tuple[str, Json]] = {
+        f"P-TAME, {k}": ("ptame", {"explainer": str(f)}) for k, f in files.items()
+    }
+    jobs |= peers(arguments.quick)
+    for name, (method, parameters) in jobs.items():
+        if method == "score_cam" and model.name != "efficientnet-lite0":
+            parameters = {}
+        started = time.perf_counter()
+        maps[name] = seewhy.explain(model, inputs, method, classes, device=device, **parameters)
+        seconds[name] = (time.perf_counter() - started) / len(inputs)
+        note(f"{title}: {name}, {seconds[name]:.4f} s an image")
+    numbers = compared(model, inputs, classes, maps, device)
+    pictures = torch.stack(
+        [torch.stack([a.values[i] for a in maps.values()]) for i in range(min(8, len(inputs)))]
+    )
+    torch.save(
+        {
+            "maps": pictures.half(),
+            "names": list(maps),
+            "pixels": next(iter(maps.values())).pixels[:8],
+            "classes": classes[:8],
+        },
+        arguments.out / f"{model.name}-{title.replace(' ', '-')}-maps.pt",
+    )
+    means = {name: float(a.values.mean()) for name, a in maps.items()}
+    return {
+        "samples": len(inputs),
+        "classes": len(set(classes)),
+        "seconds an image": seconds,
+        "numbers": numbers,
+        "mean of the map": means,
+    }
+
+
+def study(arguments: argparse.Namespace) -> Json:
+    """Train, choose, test; return all numbers."""
+    parts = split(arguments.material)
+    model = seewhy.load(arguments.model, device=arguments.device)
+    started = time.perf_counter()
+    trained = {
+        name: explainer(name, training, model, parts, arguments)
+        for name, training in variants(arguments.auxiliary, arguments.areas).items()
+    }
+    scores = {name: made.record["looks"][-1] for name, (_, made) in trained.items()}
+    ours = max((n for n in trained if n != "paper"), key=lambda n: scores[n]["score"])
+    note(f"chosen: {ours} of {scores}")
+    files = {"paper": trained["paper"][0], ours: trained[ours][0]}
+    coverage = (
+        torch.tensor([trained["paper"][1].coverage, trained[ours][1].coverage]).amin(0).to(arguments.device)
+    )
+    count = arguments.samples
+    groups = {
+        "covered classes": (parts.test, count, lambda c: coverage[c] >= arguments.few),
+        "new objects of covered classes": (parts.new, count // 2, lambda c: coverage[c] >= arguments.few),
+        "classes not covered": (parts.new, count // 2, lambda c: coverage[c] < arguments.few),
+    }
+    results: Json = {}
+    for title, (material, wanted, which) in groups.items():
+        inputs, classes = asked(model, material, wanted, which, arguments.device)
+        note(f"{title}: {len(inputs)} compositions of {len(set(classes))} classes")
+        results[title] = measured(model, inputs, classes, files, arguments, title)
+        keep(arguments, model, trained, scores, ours, results, time.perf_counter() - started)
+    return results
+
+
+def keep(
+    arguments: argparse.Namespace,
+    model: Model,
+    trained: Any,
+    scores: Json,
+    ours: str,
+    results: Json,
+    seconds: float,
+) -> None:
+    """Write what is known so far."""
+    about = {
+        name: {
+            "record": made.record,
+            "settings": made.settings,
+            "coverage": table(made.coverage),
+            "bytes": file.stat().st_size,
+        }
+        for name, (file, made) in trained.items()
+    }
+    device = torch.cuda.get_device_name() if arguments.device.startswith("cuda") else "processor"
+    whole = {
+        "model": model.name,
+        "auxiliary": arguments.auxiliary,
+        "device": device,
+        "torch": torch.__version__,
+        "seconds": seconds,
+        "chosen": ours,
+        "looks": scores,
+        "trained": about,
+        "results": results,
+    }
+    write_atomically(arguments.out / f"{model.name}.json", json.dumps(whole, indent=1).encode())
+
+
+def main() -> None:
+    """Run the study."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.learned.photos")
+    parser.add_argument("--material", type=Path, required=True)
+    parser.add_argument("--model", default="efficientnet-lite0")
+    parser.add_argument("--auxiliary", default="mobilenet-v2")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--steps", type=int, default=2800)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--areas", type=float, nargs="*", default=[0.1])
+    parser.add_argument("--samples", type=int, default=200)
+    parser.add_argument("--choice", type=int, default=128, help="compositions to choose settings by")
+    parser.add_argument(
+        "--quick", action="store_true", help="few masks and steps for peers: to try the recipe"
+    )
+    parser.add_argument("--out", type=Path, default=Path("out/learned"))
+    arguments = parser.parse_args()
+    arguments.few = 1 if arguments.quick else FEW
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    study(arguments)
+
+
+if __name__ == "__main__":
+    main()
