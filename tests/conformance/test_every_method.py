@@ -8,9 +8,11 @@ import pytest
 from torch import Tensor, nn
 
 import networks
+import trained
 from seewhy.conformance import CHECKS, state_of
 from seewhy.errors import DoesNotFit
 from seewhy.methods import METHODS
+from seewhy.methods.base import Method
 
 QUICK = {
     "blur_ig": {"steps": 8},
@@ -36,7 +38,12 @@ QUICK = {
 def test_conforms(name: str, family: str, check: str) -> None:
     if refuses(name, family):
         return
-    CHECKS[check](METHODS[name].make(**QUICK.get(name, {})), *network(family))
+    CHECKS[check](quick(name, family), *network(family))
+
+
+def quick(name: str, family: str) -> Method:
+    """Return a method with quick parameters, and with an explainer for the family where it needs one."""
+    return METHODS[name].make(**QUICK.get(name, {}), **trained.explainer(name, family))
 
 
 @cache
@@ -53,7 +60,7 @@ def refuses(name: str, family: str) -> bool:
     before = state_of(module)
     refusal = None
     try:
-        METHODS[name].make(**QUICK.get(name, {}))(module, x, 1)
+        quick(name, family)(module, x, 1)
     except DoesNotFit as error:
         refusal = error
     if refusal is None:

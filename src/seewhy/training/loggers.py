@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from seewhy.errors import MissingExtra, UnknownName
 
 
+@runtime_checkable
 class Logger(Protocol):
     """Takes numbers by name. `resume` comes first, then `log` with rising steps, then `close`."""
 
