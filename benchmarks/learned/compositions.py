@@ -1,4 +1,4 @@
-"""Compositions made on the device: cut-outs over photos, as many as are wanted, image `i` from (seed, i) alone."""
+"""Compositions made on the device: cut-outs over photos, image `i` from (seed, i) alone."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
 """What compositions are made of: photo cut-outs and photos, gathered once into one file.
 
 `python -m benchmarks.learned.material --stamps DIR --photos DIR ... --out FILE`. The cut-outs are Debian's
-tuxpaint-stamps-default (GPL-2, never shipped), those among its stamps that look like photos: many colours, and
-transparent around the object. The photos are those of scikit-image and scikit-learn and all that lie in the
-folders named. Nearly equal photos count once. One photo in four, and one cut-out in five, are never trained on.
+tuxpaint-stamps-default (GPL-2, never shipped), those among its stamps that look like photos: many colours,
+and transparent around the object. The photos are those of scikit-image and scikit-learn and all that lie in
+the folders named, but for grey pages and test patterns. Nearly equal photos count once. One photo in four,
+and one cut-out in five, are never trained on.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def save(found: dict[str, np.ndarray], out: Path) -> None:
 
 
 def split(file: Path) -> Split:
-    """Return the parts: every fourth photo for the test, every eighth to choose by, every fifth cut-out new."""
+    """Return the parts: one photo in four is for the test, one in eight to choose by."""
     with np.load(file) as stored:
         found = {name: stored[name] for name in stored.files}
     digest = hashlib.sha256(b"".join(found[name].tobytes() for name in sorted(found))).hexdigest()[:16]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cyclopts import App
 
 import seewhy
-from seewhy.cli import compare, demo, doctor, evaluate, explain, lists
+from seewhy.cli import compare, demo, doctor, evaluate, explain, lists, train
 
 HELP = """Where did a vision model look, and can the answer be believed?
 
@@ -23,6 +23,7 @@ def build(tokens: Sequence[str]) -> App:
     app = App(name="seewhy", version=seewhy.__version__, help=HELP, help_format="plaintext")
     app.command(demo.demo)
     app.command(explain.command(tokens) if tokens[:1] == ["explain"] else explain.explain, name="explain")
+    app.command(train.command(tokens) if tokens[:1] == ["train"] else train.train, name="train")
     for command in (
         compare.compare,
         evaluate.evaluate,

@@ -20,13 +20,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from seewhy.errors import BadInput, DoesNotFit
+from seewhy.errors import DoesNotFit
 from seewhy.methods.base import require
 from seewhy.methods.learned.attention_head import AttentionHead, packed
-from seewhy.methods.learned.explainer import Explainer, described, provide
+from seewhy.methods.learned.explainer import Explainer, auxiliary_network, described
 from seewhy.methods.learned.ptame import unit
 from seewhy.methods.learned.stages import Features, find_stages, seen_size, translated
-from seewhy.models.loading import as_model
 from seewhy.models.model import Model
 from seewhy.perturb.counters import uniform
 from seewhy.resize import resize
@@ -167,13 +166,13 @@ class AttentionTrainee(Trainee):
         """See `Trainee.maps`."""
         with torch.no_grad(), self.arithmetic:
             features, _ = self._features(x)
-        return resize(unit(self.module(features, classes)), x.shape[2:])
+        z: Tensor = self.module(features, classes)
+        return resize(unit(z), x.shape[2:])
 
     def finished(self, coverage: Sequence[int], settings: Json, record: Json) -> Explainer:
         """See `Trainee.finished`."""
         auxiliary = None
         if not self.own:
-            provide(self.features.model)
             auxiliary = {
                 "spec": self.spec,
                 "weights_sha256": self.features.model.weights_hash,
@@ -232,12 +231,16 @@ class PTAMETraining(Training):
     Parameters
     ----------
     auxiliary
-        Spec of the frozen image network that gives the features, or a `Model` (Python).
+        Spec of the frozen image network that gives the features (in Python also one's own: `provide`).
     stages
         Names of its layers; four are found when left out.
-    ce, area, tv
-        Weights of the loss' terms: the explained model's answer behind the mask, the mask's area, its
-        variation. The paper tuned them for each model: these are its ResNet-50's.
+    ce
+        Weight of the cross-entropy of the model's answer behind the mask. The paper tuned the weights for
+        each model: these are its ResNet-50's.
+    area
+        Weight of the mask's area.
+    tv
+        Weight of the mask's variation.
     power
         Power of the area's values.
     border
@@ -253,7 +256,7 @@ class PTAMETraining(Training):
     name: ClassVar[str] = "ptame"
     title: ClassVar[str] = "P-TAME"
 
-    auxiliary: str | Model = "mobilenet-v2"
+    auxiliary: str = "mobilenet-v2"
     stages: tuple[str, ...] = ()
     ce: float = 0.16143
     area: float = 0.83857
@@ -266,36 +269,23 @@ class PTAMETraining(Training):
 
     def __post_init__(self) -> None:
         self._loss()
-        if isinstance(self.auxiliary, str) and ".py:" in self.auxiliary:
-            raise BadInput(
-                f"Asked for the auxiliary network {self.auxiliary}",
-                "An explainer names it by its spec, and code is not run because a file says so",
-                "Name a packaged, timm or torchvision network, or train in Python with a Model",
-            )
 
     def _loss(self) -> AttentionLoss:
         return AttentionLoss(self.ce, self.area, self.tv, self.power, self.border, self.fill, self.objective)
 
     def begin(self, model: Model, input_shape: Size, classes: int, seed: int) -> AttentionTrainee:
         """See `Training.begin`."""
-        auxiliary = as_model(self.auxiliary)
+        auxiliary = auxiliary_network(self.auxiliary)
         auxiliary.module.to(model.device)
         stages = find_stages(auxiliary, seen_size(auxiliary, input_shape), self.stages)
-        spec = self.auxiliary if isinstance(self.auxiliary, str) else None
         return begin(
             self.name,
             model,
             Features(auxiliary, stages),
-            spec,
+            self.auxiliary,
             self._loss(),
             classes,
             seed,
             bias=False,
             shared=self.shared,
         )
-
-    def parameters(self) -> Json:
-        """See `Training.parameters`."""
-        whole = {k: getattr(self, k) for k in self.__dataclass_fields__}
-        auxiliary = self.auxiliary if isinstance(self.auxiliary, str) else self.auxiliary.name
-        return {**whole, "auxiliary": auxiliary, "stages": list(self.stages)}

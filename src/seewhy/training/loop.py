@@ -5,7 +5,8 @@ from a generator. A checkpoint therefore holds weights, the optimiser's state an
 was killed goes on bit for bit on the same processor.
 
 Plain, and not on Lightning Fabric or accelerate: what is trained is small, one device is enough, and the
-loop's promises (bit for bit, frozen networks untouched, a cancelled run keeps its checkpoint) are ours to keep.
+loop's promises (bit for bit, frozen networks untouched, a cancelled run keeps its checkpoint) are ours to
+keep.
 """
 
 from __future__ import annotations

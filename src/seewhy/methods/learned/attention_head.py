@@ -90,10 +90,8 @@ class AttentionHead(nn.Module):
     def rows(self, classes: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return `(k, width)` rows of the fusion and `(k,)` biases of some classes."""
         rows = self.fusion[classes]
-        return (
-            rows if self.shared is None else rows + self.shared,
-            None if self.bias is None else self.bias[classes],
-        )
+        bias = None if self.bias is None else self.bias[classes]
+        return rows if self.shared is None else rows + self.shared, bias
 
     def forward(self, features: Sequence[Tensor], classes: Tensor) -> Tensor:
         """Return `(n, rows, columns)` maps on the finest grid, before any sigmoid.

@@ -31,6 +31,7 @@ FEW = 100
 """Images, repeats included, below which a class's own row is no good map yet: a warning says so."""
 _KEY, _DIGEST = "seewhy_explainer", "sha256"
 _KEPT = 4
+_OWN = "weights:"
 _OPENED: OrderedDict[str, Explainer] = OrderedDict()
 _PROVIDED: dict[str, Model] = {}
 
@@ -185,13 +186,38 @@ def _parsed(content: bytes, asked: str) -> Explainer:
     return Explainer(**facts, tensors=tensors)
 
 
-def provide(auxiliary: Model) -> None:
-    """Keep a network for explainers that name it by its weights, where no spec can open it.
+def provide(auxiliary: Model) -> str:
+    """Keep a network of one's own as an auxiliary network; return the name by which trainings take it.
 
-    Explainers name their auxiliary network by its spec; one made in Python has none, and code
-    (`FILE.py:FUNCTION`) is not run because a file says so.
+    Explainers name their auxiliary network by its spec; a network made in Python has none, and code
+    (`FILE.py:FUNCTION`) is not run because a file says so. Such a network must be provided again in each
+    process that uses the explainer.
     """
-    _PROVIDED[auxiliary.weights_hash] = auxiliary
+    key = auxiliary.weights_hash
+    _PROVIDED[key] = auxiliary
+    return f"{_OWN}{key}"
+
+
+def auxiliary_network(spec: str) -> Model:
+    """Return the auxiliary network that a spec, or the name that `provide` returned, means.
+
+    Raises
+    ------
+    BadInput
+        When it is code, or was not provided, or cannot be loaded.
+    """
+    asked = f"Asked for the auxiliary network {spec}"
+    do = "In Python: seewhy.methods.learned.explainer.provide(model), and its answer as the name"
+    if spec.startswith(_OWN):
+        known = _PROVIDED.get(spec.removeprefix(_OWN))
+        if known is None:
+            raise BadInput(asked, "It was not provided to this process", do)
+        return known
+    if ".py:" in spec:
+        raise BadInput(asked, "Code is not run because an explainer's file names it", do)
+    model = load(spec)
+    _PROVIDED[model.weights_hash] = model
+    return model
 
 
 def auxiliary_of(explainer: Explainer) -> Model:
@@ -205,23 +231,14 @@ def auxiliary_of(explainer: Explainer) -> Model:
     about = explainer.auxiliary
     assert about is not None
     wanted = about["weights_sha256"]
-    if wanted not in _PROVIDED:
-        asked = f"Asked for the auxiliary network {about['spec']} of an explainer"
-        if about["spec"] is None or ".py:" in about["spec"]:
-            raise BadInput(
-                asked,
-                "No spec can open it, or it is code, which is not run because a file says so",
-                "In Python: seewhy.methods.learned.explainer.provide(model) first",
-            )
-        model = load(about["spec"])
-        if model.weights_hash != wanted:
-            raise BadInput(
-                asked,
-                f"Its weights are {model.weights_hash}; those of the training were {wanted}",
-                "Install the version with which the explainer was trained, or train it again",
-            )
-        provide(model)
-    return _PROVIDED[wanted]
+    model = _PROVIDED.get(wanted) or auxiliary_network(about["spec"])
+    if model.weights_hash != wanted:
+        raise BadInput(
+            f"Asked for the auxiliary network {about['spec']} of an explainer",
+            f"Its weights are {model.weights_hash}; those of the training were {wanted}",
+            "Install the version with which the explainer was trained, or train it again",
+        )
+    return model
 
 
 def _half(name: str, t: Tensor) -> Tensor:

@@ -191,9 +191,10 @@ def asked_classes(question: Question, explainer: Explainer, title: str) -> list[
             "Train an explainer for this model",
         )
     advice = "grad_cam" if question.model.differentiable else "rise"
-    for c in dict.fromkeys(classes):
-        if told := explainer.warning(c, question.model.label(c), advice):
-            warnings.warn(told, UserWarning, stacklevel=2)
+    told = [explainer.warning(c, question.model.label(c), advice) for c in dict.fromkeys(classes)]
+    if doubtful := [text for text in told if text]:
+        more = f" The same goes for {len(doubtful) - 1} more of these classes." if len(doubtful) > 1 else ""
+        warnings.warn(doubtful[0] + more, UserWarning, stacklevel=2)
     return classes
 
 
