@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import networks
 from seewhy.errors import BadInput
-from seewhy.methods.learned.explainer import FEW
+from seewhy.methods.learned.explainer import FEW, provide
 from seewhy.models.model import Model
 from seewhy.perturb.counters import normal
 from seewhy.training import TRAININGS
@@ -42,7 +42,7 @@ def encoder() -> nn.Module:
 
 
 def training(name: str, **parameters: Any) -> Any:
-    """Return a method's training, with `encoder` where it needs an auxiliary network, fit for bare tensors."""
+    """Return a method's training for networks of bare tensors, with `encoder` as auxiliary network."""
     known = TRAININGS[name].__dataclass_fields__
     if "auxiliary" in known:
         parameters.setdefault("auxiliary", _auxiliary())
@@ -52,8 +52,8 @@ def training(name: str, **parameters: Any) -> Any:
 
 
 @cache
-def _auxiliary() -> Model:
-    return Model(encoder(), name="encoder")
+def _auxiliary() -> str:
+    return provide(Model(encoder(), name="encoder"))
 
 
 @cache
@@ -76,7 +76,7 @@ def explainer(name: str, family: str) -> dict[str, str]:
 
 
 class Noise(Source):
-    """Smooth noise: image `i` is a function of the seed and `i`. With `signs`, each is positive or negative."""
+    """Smooth noise, image `i` from (seed, i) alone; with `signs`, images of one sign, turn and turn about."""
 
     def __init__(self, shape: Size = (3, 16, 16), *, signs: bool = False) -> None:
         self._shape, self.signs = shape, signs

@@ -57,10 +57,11 @@ def network(family: str) -> tuple[nn.Module, Tensor]:
 def refuses(name: str, family: str) -> bool:
     """Tell whether a method says plainly that it does not fit a family: that conforms, too."""
     module, x = network(family)
+    method = quick(name, family)
     before = state_of(module)
     refusal = None
     try:
-        quick(name, family)(module, x, 1)
+        method(module, x, 1)
     except DoesNotFit as error:
         refusal = error
     if refusal is None:

@@ -42,8 +42,12 @@ class LCAMTraining(Training):
         Name of the layer; Grad-CAM's when left out.
     hide
         What masks hide in training: parts of the "image", or cells of the "features".
-    ce, area, tv
-        Weights of the loss' terms: the network's answer behind the mask, the mask's area, its variation.
+    ce
+        Weight of the cross-entropy of the network's answer behind the mask.
+    area
+        Weight of the mask's area.
+    tv
+        Weight of the mask's variation.
     power
         Power of the area's values.
     border

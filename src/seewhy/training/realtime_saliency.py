@@ -19,10 +19,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from seewhy.errors import BadInput, DoesNotFit
 from seewhy.methods.base import require
-from seewhy.methods.learned.explainer import Explainer, described, provide
+from seewhy.methods.learned.explainer import Explainer, auxiliary_network, described
 from seewhy.methods.learned.masking_model import MaskingModel, packed
 from seewhy.methods.learned.stages import Features, find_stages, seen_size, translated
-from seewhy.models.loading import as_model
 from seewhy.models.model import Model
 from seewhy.perturb.counters import uniform
 from seewhy.resize import resize
@@ -104,10 +103,8 @@ class MaskingTrainee(Trainee):
 
     def finished(self, coverage: Sequence[int], settings: Json, record: Json) -> Explainer:
         """See `Trainee.finished`."""
-        provide(self.encoder.model)
-        named = self.training.auxiliary
         auxiliary = {
-            "spec": named if isinstance(named, str) else None,
+            "spec": self.training.auxiliary,
             "weights_sha256": self.encoder.model.weights_hash,
             "stages": [stage.layer for stage in self.encoder.stages],
         }
@@ -151,8 +148,8 @@ class RealtimeSaliencyTraining(Training):
     Parameters
     ----------
     auxiliary
-        Spec of the frozen image network that gives the features, or a `Model` (Python). The paper's is a
-        ResNet-50.
+        Spec of the frozen image network that gives the features (in Python also one's own: `provide`). The
+        paper's is a ResNet-50.
     stages
         Names of its layers, of different resolutions; four are found when left out.
     widths
@@ -161,23 +158,30 @@ class RealtimeSaliencyTraining(Training):
     objective
         "hinge", as the authors' public code trains; or "probability", as the paper writes the objective: its
         published constants could not be checked, the weights below are those of the hinges.
-    preserve, destroy, area, tv
-        Weights of the loss' terms: the model's answer for what the mask shows, for what remains, the mask's
-        area, its variation.
+    preserve
+        Weight of the model's answer for what the mask shows.
+    destroy
+        Weight of its answer for what remains.
+    area
+        Weight of the mask's area.
+    tv
+        Weight of the mask's variation.
     power
         Power of the area's values.
     border
         Weight of the frame in the variation.
     selector
         Share of the steps that train the selector.
-    selector_fakes, fakes
-        Share of the images for which a wrong class is drawn, in the selector's steps and behind them.
+    selector_fakes
+        Share of the images for which a wrong class is drawn, in the selector's steps.
+    fakes
+        The same, in the decoder's steps.
     """
 
     name: ClassVar[str] = "realtime_saliency"
     title: ClassVar[str] = "Real-time saliency"
 
-    auxiliary: str | Model = "mobilenet-v2"
+    auxiliary: str = "mobilenet-v2"
     stages: tuple[str, ...] = ()
     widths: tuple[int, ...] = ()
     objective: Literal["hinge", "probability"] = "hinge"
@@ -209,12 +213,6 @@ class RealtimeSaliencyTraining(Training):
             repr(self.objective),
             " or ".join(OBJECTIVES),
         )
-        if isinstance(self.auxiliary, str) and ".py:" in self.auxiliary:
-            raise BadInput(
-                f"Asked for the auxiliary network {self.auxiliary}",
-                "An explainer names it by its spec, and code is not run because a file says so",
-                "Name a packaged, timm or torchvision network, or train in Python with a Model",
-            )
 
     def begin(self, model: Model, input_shape: Size, classes: int, seed: int) -> MaskingTrainee:
         """See `Training.begin`."""
@@ -224,7 +222,7 @@ class RealtimeSaliencyTraining(Training):
                 "It only runs forward, and training needs its gradient with respect to the input",
                 "Train with the original network; an exported copy is explained by methods such as rise",
             )
-        auxiliary = as_model(self.auxiliary)
+        auxiliary = auxiliary_network(self.auxiliary)
         auxiliary.module.to(model.device)
         stages = find_stages(auxiliary, seen_size(auxiliary, input_shape), self.stages)
         if len({stage.grid.cells for stage in stages}) < max(2, len(stages)):
@@ -242,9 +240,3 @@ class RealtimeSaliencyTraining(Training):
             torch.default_generator.manual_seed(seed)
             module = MaskingModel(encoder.channels, classes, self.widths)
         return MaskingTrainee(self, model, encoder, module.to(model.device), seed)
-
-    def parameters(self) -> Json:
-        """See `Training.parameters`."""
-        whole = {k: getattr(self, k) for k in self.__dataclass_fields__}
-        auxiliary = self.auxiliary if isinstance(self.auxiliary, str) else self.auxiliary.name
-        return {**whole, "auxiliary": auxiliary, "stages": list(self.stages), "widths": list(self.widths)}

@@ -50,7 +50,7 @@ def hinges(shown: Tensor, hidden: Tensor, classes: Rows, wrong: Tensor) -> tuple
 
 
 def probabilities(shown: Tensor, hidden: Tensor, classes: Rows, wrong: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the two losses from `(n, classes)` log-probabilities: -log p where it is due, p^0.3 elsewhere."""
+    """Return the two losses from `(n, classes)` log-probabilities: -log p where due, p^0.3 elsewhere."""
     lead = shown.gather(1, classes[:, None])[:, 0]
     rest = hidden.gather(1, classes[:, None])[:, 0]
     preserve = torch.where(wrong, (HIDDEN_POWER * lead).exp(), -lead)

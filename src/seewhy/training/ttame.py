@@ -22,8 +22,12 @@ class TTAMETraining(Training):
     ----------
     stages
         Names of the layers; those of the last three blocks are found when left out.
-    ce, area, tv
-        Weights of the loss' terms: the network's answer behind the mask, the mask's area, its variation.
+    ce
+        Weight of the cross-entropy of the network's answer behind the mask.
+    area
+        Weight of the mask's area.
+    tv
+        Weight of the mask's variation.
     power
         Power of the area's values.
     border
