@@ -1,8 +1,8 @@
-"""Explainers for tests: drawn ones for the conformance suite, tiny sources and networks to train on."""
+"""TAME, T-TAME, L-CAM and real-time saliency in tests: drawn explainers, a source, networks to train for."""
 
 from __future__ import annotations
 
-import tempfile
+from collections.abc import Callable
 from functools import cache
 from math import prod
 from pathlib import Path
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import networks
 from seewhy.errors import BadInput
-from seewhy.methods.learned.explainer import FEW, provide
+from seewhy.methods.learned.explainer import FEW, Explainer, provide
 from seewhy.models.model import Model
 from seewhy.perturb.counters import normal
 from seewhy.training import TRAININGS
@@ -21,6 +21,7 @@ from seewhy.training.sources import Source
 from seewhy.types import Batch, Size
 
 CLASSES = 5
+NAMES = ("tame", "ttame", "lcam", "realtime_saliency")
 
 
 def encoder() -> nn.Module:
@@ -56,23 +57,23 @@ def _auxiliary() -> str:
     return provide(Model(encoder(), name="encoder"))
 
 
-@cache
-def explainer(name: str, family: str) -> dict[str, str]:
-    """Return parameters of a method with an explainer for a family of networks, drawn and not trained.
+def drawn(name: str) -> Callable[[nn.Module, Tensor, Path], Path | None]:
+    """Return what writes a method's explainer of a network, as if every class had been trained.
 
-    Nothing for a method without training, or for a family that it refuses to be trained for.
+    It writes none for a network that the method refuses to be trained for.
     """
-    if name not in TRAININGS.names():
-        return {}
-    build, shape = networks.FAMILIES[family]
-    model = Model(build())
-    try:
-        trainee = training(name).begin(model, shape, CLASSES, seed=3)
-    except BadInput:
-        return {}
-    trainee.module.eval()
-    made = trainee.finished((FEW,) * CLASSES, training(name).parameters(), {"steps": 0})
-    return {"explainer": str(made.save(Path(tempfile.mkdtemp()) / f"{name}-{family}"))}
+
+    def write(network: nn.Module, x: Tensor, file: Path) -> Path | None:
+        asked = training(name)
+        try:
+            trainee = asked.begin(Model(network), tuple(x.shape[1:]), CLASSES, seed=3)
+        except BadInput:
+            return None
+        trainee.module.eval()
+        made: Explainer = trainee.finished((FEW,) * CLASSES, asked.parameters(), {"steps": 0})
+        return made.save(file)
+
+    return write
 
 
 class Noise(Source):

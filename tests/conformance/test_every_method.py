@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from functools import cache
+from pathlib import Path
 
 import pytest
 from torch import Tensor, nn
 
+import explainers
 import networks
-import trained
 from seewhy.conformance import CHECKS, state_of
 from seewhy.errors import DoesNotFit
 from seewhy.methods import METHODS
@@ -38,12 +42,20 @@ QUICK = {
 def test_conforms(name: str, family: str, check: str) -> None:
     if refuses(name, family):
         return
-    CHECKS[check](quick(name, family), *network(family))
+    CHECKS[check](method(name, family), *network(family))
 
 
-def quick(name: str, family: str) -> Method:
-    """Return a method with quick parameters, and with an explainer for the family where it needs one."""
-    return METHODS[name].make(**QUICK.get(name, {}), **trained.explainer(name, family))
+@cache
+def method(name: str, family: str) -> Method:
+    """Return a quick form of a method; one that is trained gets an explainer of the family's network."""
+    parameters = dict(QUICK.get(name, {}))
+    if name in explainers.MADE:
+        folder = Path(tempfile.mkdtemp())
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        module, x = network(family)
+        if (file := explainers.MADE[name](module, x, folder / "explainer")) is not None:
+            parameters["explainer"] = str(file)
+    return METHODS[name].make(**parameters)
 
 
 @cache
@@ -57,11 +69,10 @@ def network(family: str) -> tuple[nn.Module, Tensor]:
 def refuses(name: str, family: str) -> bool:
     """Tell whether a method says plainly that it does not fit a family: that conforms, too."""
     module, x = network(family)
-    method = quick(name, family)
     before = state_of(module)
     refusal = None
     try:
-        method(module, x, 1)
+        method(name, family)(module, x, 1)
     except DoesNotFit as error:
         refusal = error
     if refusal is None:

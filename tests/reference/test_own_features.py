@@ -129,9 +129,7 @@ def own_features(name: str, network: nn.Module, x: Tensor) -> Rows:
     layers = {"tame": ["2", "5"], "lcam": ["5"], "ttame": ["blocks.0.norm1", "blocks.1.norm1"]}[name]
     found: list[Tensor] = []
     modules = dict(network.named_modules())
-    hooks = [
-        modules[n].register_forward_hook(lambda _m, _a, out: found.append(out.clone())) for n in layers
-    ]
+    hooks = [modules[n].register_forward_hook(lambda _m, _a, out: found.append(out.clone())) for n in layers]
     with torch.no_grad():
         network(x[None])
     for hook in hooks:
@@ -141,7 +139,7 @@ def own_features(name: str, network: nn.Module, x: Tensor) -> Rows:
     return [f[0].double().numpy() for f in found]
 
 
-def drawn(name: str, network: nn.Module, file: Path) -> tuple[AttentionHead, str]:
+def randomised(name: str, network: nn.Module, file: Path) -> tuple[AttentionHead, str]:
     """Return a head whose parameters are all random, and the file it was saved to."""
     trainee = trained.training(name).begin(Model(network), (3, 16, 16), 5, 0)
     generator = torch.Generator().manual_seed(1)
@@ -156,7 +154,7 @@ def drawn(name: str, network: nn.Module, file: Path) -> tuple[AttentionHead, str
 @pytest.mark.parametrize("name", ["tame", "ttame", "lcam"])
 def test_maps_equal_the_published_formula(name: str, tmp_path: Path) -> None:
     network = networks.vit() if name == "ttame" else networks.cnn()
-    head, file = drawn(name, network, tmp_path / name)
+    head, file = randomised(name, network, tmp_path / name)
     x = networks.batch((3, 16, 16))
     result = METHODS[name].make(explainer=file)(network, x, [1, 3])
     every = METHODS[name].make(explainer=file).all_classes(network, x, [3, 1])  # type: ignore[attr-defined]
@@ -192,9 +190,9 @@ def test_an_uncovered_class_warns_with_its_number(tmp_path: Path) -> None:
 # -- who is refused -------------------------------------------------------------------------------------------
 
 
-def test_wrong_networks_and_methods_are_refused() -> None:
-    file = trained.explainer("tame", "cnn")["explainer"]
+def test_wrong_networks_and_methods_are_refused(tmp_path: Path) -> None:
     other, x = networks.cnn(), networks.batch((3, 16, 16))
+    file = str(trained.drawn("tame")(networks.cnn(), x, tmp_path / "e"))
     with torch.no_grad():
         other[0].bias.add_(0.1)
     with pytest.raises(DoesNotFit, match="not for these weights"):
@@ -208,7 +206,9 @@ def test_wrong_networks_and_methods_are_refused() -> None:
         METHODS["tame"].make(explainer=file)(frozen, x, 0)
 
 
-def test_the_file_names_its_layers() -> None:
-    made = open_explainer(trained.explainer("ttame", "vit")["explainer"])
+def test_the_file_names_its_layers(tmp_path: Path) -> None:
+    file = trained.drawn("ttame")(networks.vit(), networks.batch((3, 16, 16)), tmp_path / "e")
+    assert file is not None
+    made = open_explainer(file)
     assert made.settings["stages"] == ["blocks.0.norm1", "blocks.1.norm1"]
     assert made.auxiliary is None

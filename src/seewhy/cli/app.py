@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cyclopts import App
 
 import seewhy
-from seewhy.cli import compare, demo, doctor, evaluate, explain, lists, train
+from seewhy.cli import compare, demo, doctor, evaluate, explain, lists, train, watch
 
 HELP = """Where did a vision model look, and can the answer be believed?
 
@@ -24,6 +24,7 @@ def build(tokens: Sequence[str]) -> App:
     app.command(demo.demo)
     app.command(explain.command(tokens) if tokens[:1] == ["explain"] else explain.explain, name="explain")
     app.command(train.command(tokens) if tokens[:1] == ["train"] else train.train, name="train")
+    app.command(watch.command(tokens) if tokens[:1] == ["watch"] else watch.watch, name="watch")
     for command in (
         compare.compare,
         evaluate.evaluate,

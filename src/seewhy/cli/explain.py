@@ -96,22 +96,27 @@ def command(tokens: Sequence[str]) -> Callable[..., None]:
     UnknownName
         For an unknown method.
     """
+    return with_parameters(explain, tokens, DEFAULT_METHOD)
+
+
+def with_parameters(verb: Callable[..., None], tokens: Sequence[str], default: str) -> Callable[..., None]:
+    """Return a command whose `parameters` are those of the method that the command line names."""
     from seewhy.methods import METHODS
 
-    cls = METHODS[method_in(tokens)]
+    cls = METHODS[method_in(tokens, default)]
 
-    @functools.wraps(explain)
-    def with_flags(*images: Path, **options: Any) -> None:
-        explain(*images, **options)
+    @functools.wraps(verb)
+    def with_flags(*positional: Any, **options: Any) -> None:
+        verb(*positional, **options)
 
     own = Annotated[cls | None, Parameter(name="*", group=f"Parameters of {cls.title}")]  # type: ignore[valid-type]
-    with_flags.__annotations__ = {**explain.__annotations__, "parameters": own}
+    with_flags.__annotations__ = {**verb.__annotations__, "parameters": own}
     return with_flags
 
 
-def method_in(tokens: Sequence[str]) -> str:
+def method_in(tokens: Sequence[str], default: str = DEFAULT_METHOD) -> str:
     """Return the method that a command line names."""
-    name = DEFAULT_METHOD
+    name = default
     for i, token in enumerate(tokens):
         if token == "--":
             break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,6 +36,8 @@ class TrainOptions:
         Where to run: cpu, cuda, cuda:1, mps. The CPU when left out.
     balance
         Draw all classes alike: the model is asked about every photo before the training begins.
+    find_rate
+        Find the learning rate by a short run first, instead of `--rate`.
     log
         Where numbers go besides OUT.jsonl: tensorboard, wandb or mlflow, which must be installed.
     """
@@ -43,6 +45,7 @@ class TrainOptions:
     seed: int = 0
     device: str | None = None
     balance: bool = False
+    find_rate: bool = False
     log: str | None = None
 
 
@@ -80,6 +83,7 @@ def train(
     from seewhy.training.checkpoints import place
     from seewhy.training.coverage import table
     from seewhy.training.loggers import Lines, logger
+    from seewhy.training.rates import find_rate
     from seewhy.training.schedule import Schedule
     from seewhy.training.sources import folder
 
@@ -96,6 +100,10 @@ def train(
         execution = Execution(seed=options.seed, device=options.device, progress=report.progress)
         if options.balance:
             source.balance(network, execution)
+        if options.find_rate:
+            rate = find_rate(chosen, network, source, plan, execution).best
+            note(f"note: training with the rate {rate:.2g}")
+            plan = replace(plan, rate=rate)
         explainer = training_loop.train(chosen, network, source, plan, execution, out=out, loggers=loggers)
     file = explainer.save(out)
     place(out).unlink(missing_ok=True)

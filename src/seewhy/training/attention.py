@@ -31,7 +31,7 @@ from seewhy.perturb.counters import uniform
 from seewhy.resize import resize
 from seewhy.training.base import TRAININGS, Step, Trainee, Training
 from seewhy.training.losses import area, cross_entropy, total_variation
-from seewhy.types import Batch, Json, Maps, Rows, Size
+from seewhy.types import Batch, Cells, Json, Maps, Rows, Size
 
 Objective = Literal["paper", "shown"]
 SHARES = (1.0, 0.5, 0.15)
@@ -131,11 +131,11 @@ class AttentionTrainee(Trainee):
         loss = torch.stack([getattr(w, name) * term for name, term in terms.items()]).sum()
         return Step(loss, classes, {name: term.detach() for name, term in terms.items()})
 
-    def behind(self, x: Batch, mask: Maps) -> Tensor:
+    def behind(self, x: Batch, mask: Cells) -> Tensor:
         """Return the explained model's output on what `(n, rows, columns)` masks show."""
         return self.model.answer(self.masked(x, mask)).output
 
-    def masked(self, x: Batch, mask: Maps) -> Batch:
+    def masked(self, x: Batch, mask: Cells) -> Batch:
         """Return inputs behind `(n, rows, columns)` masks."""
         keep = resize(mask, x.shape[2:])[:, None].to(x)
         if self.loss.fill is None:
@@ -150,7 +150,7 @@ class AttentionTrainee(Trainee):
         fill = look.normalised(self.loss.fill).to(x).reshape(1, -1, 1, 1)
         return fill + keep * (x - fill)
 
-    def shown(self, mask: Maps, x: Batch) -> Maps:
+    def shown(self, mask: Cells, x: Batch) -> Cells:
         """Return masks cut, softly, to a share of their cells drawn for each image (from its pixels)."""
         flat = mask.flatten(1)
         key = x.detach().float().flatten(1)[:, ::97].sum(1).mul(4096).long().abs()
@@ -160,7 +160,7 @@ class AttentionTrainee(Trainee):
         cut = order.gather(1, (kept - 1)[:, None])
         gate = torch.sigmoid((flat - cut) / _SOFT)
         gate = torch.where((which == 0)[:, None], torch.ones_like(gate), gate)
-        return (flat * gate).unflatten(1, mask.shape[1:])
+        return (flat * gate).reshape(mask.shape)
 
     def maps(self, x: Batch, classes: Rows) -> Maps:
         """See `Trainee.maps`."""

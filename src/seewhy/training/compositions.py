@@ -15,7 +15,7 @@ from seewhy.models.preprocessing import Preprocessing
 from seewhy.perturb.blurs import filtered, gaussian
 from seewhy.perturb.counters import normal, uniform
 from seewhy.resize import resize
-from seewhy.types import Batch, Maps, Rows
+from seewhy.types import Batch, Cells, Rows
 
 BLUR_SIGMA, BLUR_RADIUS = 11.0, 27
 COLOUR = 0.33
@@ -41,7 +41,7 @@ class Composer:
     look: Preprocessing | None
     seed: int
 
-    def __call__(self, x: Batch, mask: Maps, numbers: Rows) -> Batch:
+    def __call__(self, x: Batch, mask: Cells, numbers: Rows) -> Batch:
         """Return `m (x + noise) + (1 - m) alternative`.
 
         Parameters

@@ -14,13 +14,13 @@ from seewhy.models import taps
 from seewhy.models.model import Model
 from seewhy.training.attention import AttentionLoss, AttentionTrainee, begin
 from seewhy.training.base import TRAININGS, Training
-from seewhy.types import Batch, Maps, Size
+from seewhy.types import Batch, Cells, Size
 
 
 class FeatureMaskTrainee(AttentionTrainee):
     """A head whose masks hide cells of the feature map, not of the image."""
 
-    def behind(self, x: Batch, mask: Maps) -> Tensor:
+    def behind(self, x: Batch, mask: Cells) -> Tensor:
         """Return the explained model's output where its feature map is multiplied by `(n, *cells)` masks."""
         (stage,) = self.features.stages
 

@@ -82,7 +82,7 @@ def train(
     device = torch.device(execution.device) if execution.device else model.device
     with ExitStack() as stack:
         stack.enter_context(model.untouched(device))
-        classes = _classes(model, source, device)
+        classes = class_count(model, source, device)
         trainee = training.begin(model, source.shape, classes, execution.seed)
         for network in trainee.frozen:
             stack.enter_context(network.untouched(device))
@@ -266,7 +266,14 @@ def arithmetic(precision: str, device: torch.device) -> torch.dtype | None:
     return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 
-def _classes(model: Model, source: Source, device: torch.device) -> int:
+def class_count(model: Model, source: Source, device: torch.device) -> int:
+    """Return the number of classes of a model's answers to a source's images.
+
+    Raises
+    ------
+    BadInput
+        When its answers are no classes.
+    """
     with torch.no_grad():
         output = model.answer(source.batch(0, torch.arange(2, device=device))).output
     if output.ndim != 2 or model.kind(output) != "classes":

@@ -29,7 +29,7 @@ from seewhy.training.base import TRAININGS, Step, Trainee, Training
 from seewhy.training.compositions import Composer
 from seewhy.training.losses import area, total_variation
 from seewhy.training.regions import OBJECTIVES, wrong_classes
-from seewhy.types import Batch, Json, Maps, Rows, Size
+from seewhy.types import Batch, Cells, Json, Maps, Rows, Size
 
 _CHOICES = 0x5EED_FA4E
 
@@ -118,7 +118,7 @@ class MaskingTrainee(Trainee):
             packed(self.module, coverage),
         )
 
-    def _terms(self, x: Batch, mask: Maps, classes: Rows, wrong: Tensor) -> dict[str, Tensor]:
+    def _terms(self, x: Batch, mask: Cells, classes: Rows, wrong: Tensor) -> dict[str, Tensor]:
         t = self.training
         terms = {"area": area(mask, t.power)}
         if t.tv:

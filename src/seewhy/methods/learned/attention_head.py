@@ -126,7 +126,7 @@ class AttentionHead(nn.Module):
 
 def _enlarged(maps: Tensor, size: Size) -> Tensor:
     n, k = maps.shape[:2]
-    return resize(maps.flatten(0, 1), size).unflatten(0, (n, k))
+    return resize(maps.flatten(0, 1), size).reshape(n, k, *size)
 
 
 def packed(head: AttentionHead, coverage: Sequence[int]) -> dict[str, Tensor]:

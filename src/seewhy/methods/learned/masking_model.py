@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pixel_shuffle
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from seewhy.types import Maps, Rows
+from seewhy.types import Cells, Rows
 
 _EPSILON = 1e-6
 """Keeps |a| / (|a| + |b|) at 0 where both are 0."""
@@ -107,7 +107,7 @@ class MaskingModel(nn.Module):
         )
         self.ends = nn.Conv2d(entering[len(skips)], 2, 1)
 
-    def likeness(self, top: Tensor, rows: Rows) -> Maps:
+    def likeness(self, top: Tensor, rows: Rows) -> Cells:
         """Return `(n, rows, columns)`: the coarsest features at each place, times the vector of the class.
 
         Parameters
@@ -123,7 +123,7 @@ class MaskingModel(nn.Module):
         """Return `(n,)` how much more likely than not the class is there, as a logit: the mean likeness."""
         return self.likeness(top, rows).flatten(1).mean(1)
 
-    def forward(self, features: Sequence[Tensor], rows: Rows, confidence: float = 0.0) -> Maps:
+    def forward(self, features: Sequence[Tensor], rows: Rows, confidence: float = 0.0) -> Cells:
         """Return `(n, rows, columns)` masks in [0, 1] on the finest grid.
 
         Parameters

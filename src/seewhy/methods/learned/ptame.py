@@ -194,7 +194,7 @@ def asked_classes(question: Question, explainer: Explainer, title: str) -> list[
     told = [explainer.warning(c, question.model.label(c), advice) for c in dict.fromkeys(classes)]
     if doubtful := [text for text in told if text]:
         more = f" The same goes for {len(doubtful) - 1} more of these classes." if len(doubtful) > 1 else ""
-        warnings.warn(doubtful[0] + more, UserWarning, stacklevel=2)
+        warnings.warn(doubtful[0] + more, UserWarning, stacklevel=1)
     return classes
 
 

@@ -147,7 +147,7 @@ class Features:
         return [stage.grid.read(answer.activations[stage.layer]) for stage in self.stages], answer.output
 
 
-def translated(x: Batch, source: Preprocessing | None, goal: Model) -> Batch:
+def translated(x: Batch, source: Preprocessing | None, goal: Model) -> Tensor:
     """Return inputs of one model as inputs of another: the same pixels, scaled, coloured and sized its way.
 
     Parameters
