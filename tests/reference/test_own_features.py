@@ -23,7 +23,7 @@ from seewhy.models.model import Model
 Rows = Sequence[np.ndarray]
 
 
-# -- which layers ---------------------------------------------------------------------------------------------
+# -- which layers ---------------------------------------------------------
 
 
 def test_layers_of_a_residual_network_are_the_published_ones() -> None:
@@ -82,7 +82,7 @@ def test_the_other_kind_of_network_is_sent_to_the_other_method(
         find(Model(network()), (3, 16, 16))
 
 
-# -- what they compute ----------------------------------------------------------------------------------------
+# -- what they compute ---------------------------------------------------------
 
 
 def enlarged(grid: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -101,7 +101,7 @@ def enlarged(grid: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def published(features: Rows, head: AttentionHead, index: int, *, skip: bool = True) -> np.ndarray:
-    """The class's map as published: branches, all enlarged to the finest grid, stacked, one 1 x 1 convolution."""
+    """The class's map as published: branches, each enlarged to the finest grid, stacked, convolved 1 x 1."""
     size = features[0].shape[1:]
     stacked = []
     for f, branch in zip(features, head.branches, strict=True):
@@ -187,7 +187,7 @@ def test_an_uncovered_class_warns_with_its_number(tmp_path: Path) -> None:
         method(network, x, 2)
 
 
-# -- who is refused -------------------------------------------------------------------------------------------
+# -- who is refused ---------------------------------------------------------
 
 
 def test_wrong_networks_and_methods_are_refused(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def network_for(name: str) -> nn.Module:
     return networks.vit() if name == "ttame" else networks.cnn()
 
 
-# -- terms of the loss ----------------------------------------------------------------------------------------
+# -- terms of the loss ---------------------------------------------------------
 
 
 def softmax_loss(logits: np.ndarray, c: int) -> float:
@@ -92,7 +92,7 @@ def test_tame_hides_behind_black_and_ttame_behind_the_mean() -> None:
     assert float(mean.abs().max()) == 0
 
 
-# -- limits ---------------------------------------------------------------------------------------------------
+# -- limits ---------------------------------------------------------
 
 LIMITS = {
     "tame": {"border": 0.0},
@@ -105,7 +105,7 @@ def mean_mask(name: str, **weights: float) -> float:
     """Train where all that a mask shows speaks for the answer; return the masks' mean."""
     model, source = Model(trained.Evidence()), trained.Noise(signs=True)
     training = trained.training(name, tv=0.0, **LIMITS[name], **weights)
-    schedule = Schedule(50, 4, 0.1, weight_decay=0.0, checkpoint=0, precision="fp32")
+    schedule = Schedule(80, 4, 0.1, weight_decay=0.0, checkpoint=0, precision="fp32")
     seen: list[Any] = []
     begin = type(training).begin
 
@@ -136,7 +136,7 @@ def test_without_the_answer_masks_show_nothing(name: str) -> None:
     assert mean_mask(name, **off) < 0.1
 
 
-# -- what stays as it was -------------------------------------------------------------------------------------
+# -- what stays as it was ---------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -193,7 +193,7 @@ def test_a_trained_file_explains_and_looks_are_taken(name: str, tmp_path: Path) 
     assert result.provenance["explainer"]["settings"]["method"] == name
 
 
-# -- refusals -------------------------------------------------------------------------------------------------
+# -- refusals ---------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NAMES)
