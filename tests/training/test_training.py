@@ -24,7 +24,7 @@ from seewhy.training.attention import PTAMETraining
 from seewhy.training.checkpoints import place
 from seewhy.training.coverage import table
 from seewhy.training.loggers import Lines
-from seewhy.training.loop import train
+from seewhy.training.loop import arithmetic, train
 from seewhy.training.schedule import Schedule
 
 QUICK = Schedule(steps=12, batch=4, precision="fp32", checkpoint=5)
@@ -259,3 +259,14 @@ def test_models_that_cannot_be_trained_for_are_refused() -> None:
         train(PTAMETraining("mine.py:net"), Model(networks.cnn()), explainers.Images(), QUICK)
     with pytest.raises(BadInput, match="not provided to this process"):
         train(PTAMETraining("weights:0123"), Model(networks.cnn()), explainers.Images(), QUICK)
+
+
+def test_half_precision_is_for_frozen_passes_only() -> None:
+    half = trained(schedule=replace(QUICK, precision="bf16"))
+    single = trained()
+    assert arithmetic("bf16", torch.device("cpu")) is torch.bfloat16
+    assert arithmetic("fp32", torch.device("cpu")) is None
+    with pytest.raises(BadInput, match="fp16 on a processor"):
+        arithmetic("fp16", torch.device("cpu"))
+    assert half.record["loss"] == pytest.approx(single.record["loss"], rel=0.05)
+    assert half.record["loss"] != single.record["loss"]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -261,8 +261,10 @@ def arithmetic(precision: str, device: torch.device) -> torch.dtype | None:
             "Asked to train in fp16 on a processor", "It has no units for it", "Choose bf16, fp32 or auto"
         )
     if precision == "auto":
-        half = device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_amx_tile_supported())
-        return torch.bfloat16 if half else None
+        able: Callable[[], dict[str, bool]] = getattr(torch.cpu, "get_capabilities", dict)
+        units = able()
+        half = device.type == "cuda" or bool(units.get("amx_bf16") or units.get("avx512_bf16"))
+        return torch.bfloat16 if half and device.type in ("cpu", "cuda") else None
     return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 

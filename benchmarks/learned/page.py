@@ -1,0 +1,134 @@
+"""The page of the studies: `python -m benchmarks.learned.page`, from benchmarks/records/learned-*.json.
+
+Copy `MODEL.json`, `fashion.json` and `speed.json` from the studies' --out there, as learned-MODEL.json ...
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from seewhy.files import write_atomically
+
+ROOT = Path(__file__).parents[2]
+RECORDS = ROOT / "benchmarks" / "records"
+LOWER = ("AD100", "AD50", "AD15", "deletion")
+ORDER = ("AD100", "IC100", "AD50", "IC50", "AD15", "IC15", "deletion", "insertion", "road")
+BASELINES = ("random", "centre", "edges")
+Json = dict[str, Any]
+
+HEAD = """<!-- Written by `python -m benchmarks.learned.page` from benchmarks/records. -->
+
+# P-TAME: trained once, one pass a map
+
+`seewhy train ptame` trains a small head for one model; afterwards a map of any class costs one pass of an
+auxiliary network. This page says what that is worth, and where it ends: **the map of a class is learnt from
+images that the model names so**.
+
+AD (average drop, lower is better) and IC (increase in confidence, higher is better) look at an input behind
+its map, cut to its highest 100, 50 or 15 per cent of pixels. A map that shows everything has AD100 0: that is
+why the mean of each map stands beside it, and deletion, insertion and ROAD, which ask for the order of pixels
+alone. "paper" is the paper's loss; "ours" is `--objective shown --shared --ce 1 --power 1` with the area's
+weight that is named, chosen on photos that are neither trained on nor tested. Intervals are 95 %, by bootstrap
+over pictures. Bold is the best of a column, baselines aside.
+"""
+
+
+def table(numbers: Json, means: Json) -> str:
+    """Return one group's numbers as markdown."""
+    shown = [m for m in ORDER if any(m in row for row in numbers.values())]
+    best = {}
+    for metric in shown:
+        values = [row[metric][0] for name, row in numbers.items() if name not in BASELINES]
+        best[metric] = (min if metric in LOWER else max)(values)
+    lines = ["| map | " + " | ".join(shown) + " | mean of the map |", "|---" * (len(shown) + 2) + "|"]
+    for name, row in numbers.items():
+        cells = []
+        for metric in shown:
+            mean, low, high = row[metric]
+            digits = 1 if metric[:2] in ("AD", "IC") else 3
+            value = f"{mean:.{digits}f}"
+            value = f"**{value}**" if mean == best[metric] and name not in BASELINES else value
+            cells.append(f"{value} [{low:.{digits}f}, {high:.{digits}f}]")
+        mean = f"{means[name]:.2f}" if name in means else ""
+        title = f"{name} (baseline)" if name in BASELINES else name
+        lines.append(f"| {title} | {' | '.join(cells)} | {mean} |")
+    return "\n".join(lines) + "\n"
+
+
+def photos(record: Json) -> str:
+    """Return the section of one explained model on compositions."""
+    trained = record["trained"]
+    text = [f"\n## Compositions of photos: {record['model']}, auxiliary network {record['auxiliary']}\n"]
+    for name, about in trained.items():
+        r, c = about["record"], about["coverage"]
+        text.append(
+            f"- {name}: {r['steps']} steps of {r['images'] // r['steps']} pictures in {r['seconds']:.0f} s, "
+            f"{about['bytes'] / 1e6:.2f} MB; {c['covered']} of {c['classes']} classes covered, {c['well']} with "
+            "at least 100 images."
+        )
+    text.append(f"\nOn {record['device']}, torch {record['torch']}. Chosen: {record['chosen']}.")
+    for title, group in record["results"].items():
+        text.append(f"\n### {title.capitalize()} ({group['samples']} pictures, {group['classes']} classes)\n")
+        text.append(table(group["numbers"], group["mean of the map"]))
+        seconds = ", ".join(f"{k} {v * 1000:.1f}" for k, v in group["seconds an image"].items())
+        text.append(f"Milliseconds an image, in batches, end to end: {seconds}.")
+    return "\n".join(text) + "\n"
+
+
+def fashion(record: Json) -> str:
+    """Return the section on Fashion-MNIST."""
+    text = [
+        "\n## Full coverage: Fashion-MNIST\n",
+        f"Ten classes, {record['tests']:,} test images, RISE with {record['masks']:,} masks. The opaque network "
+        "is the CNN with every layer hidden: it shows outputs and input gradients only.",
+    ]
+    for title, entry in record["results"].items():
+        text.append(f"\n### {title} (accuracy {entry['accuracy']:.3f})\n")
+        text.append(table(entry["numbers"], entry["mean of the map"]))
+        seconds = ", ".join(f"{k} {v * 1000:.2f}" for k, v in entry["seconds an image"].items())
+        text.append(f"Milliseconds an image: {seconds}.")
+    return "\n".join(text) + "\n"
+
+
+def speed(record: Json) -> str:
+    """Return the section on time."""
+    lines = [
+        f"\n## Time\n\nOne run, batch {record['batch']}, on {record['device']}, torch {record['torch']}.\n"
+    ]
+    lines.append("| what | value |\n|---|---|")
+    for name, value in record.items():
+        if isinstance(value, float):
+            unit = "" if " over " in name else " ms"
+            lines.append(f"| {name} | {value if not unit else value * 1000:.2f}{unit} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Write docs/learned.md from the records that are there."""
+    parts = [HEAD]
+    for name, section in (
+        ("efficientnet-lite0", photos),
+        ("mobilenet-v2", photos),
+        ("fashion", fashion),
+        ("speed", speed),
+    ):
+        file = RECORDS / f"learned-{name}.json"
+        if file.exists():
+            parts.append(section(json.loads(file.read_text(encoding="utf-8"))))
+    commands = (
+        "\n## Again\n\n```\n"
+        "python -m benchmarks.learned.material --stamps STAMPS --photos PHOTOS ... --out material.npz\n"
+        "python -m benchmarks.learned.photos --material material.npz --device cuda\n"
+        "python -m benchmarks.learned.fashion --data FASHION --device cuda\n"
+        "python -m benchmarks.learned.speed --device cuda\n```\n\n"
+        "STAMPS is usr/share/tuxpaint/stamps of Debian's tuxpaint-stamps-default, FASHION "
+        "usr/share/datasets/fashion-mnist of dataset-fashion-mnist, PHOTOS are folders of photos: those of "
+        "labelme's source distribution and of Debian's opencv-doc here.\n"
+    )
+    write_atomically(ROOT / "docs" / "learned.md", ("".join(parts) + commands).encode())
+
+
+if __name__ == "__main__":
+    main()
