@@ -29,18 +29,15 @@ def test_shapes_are_the_published_ones() -> None:
     """ResNet-50 at 224 pixels: 7 to 14 to 28 to 56, 2048 + 1024 to 256, 256 + 512 to 128, 128 + 256 to 64."""
     with torch.device("meta"):
         model = MaskingModel([256, 512, 1024, 2048], 1000)
-    model = model.to_empty(device="cpu").eval()
-    features = [torch.zeros(1, c, s, s) for c, s in [(256, 56), (512, 28), (1024, 14), (2048, 7)]]
-    x, shapes = features[-1], []
-    with torch.no_grad():
-        for up, skip in zip(model.up, features[-2::-1], strict=True):
-            x = up(x, skip)
-            shapes.append(tuple(x.shape[1:]))
-        masks = model(features, torch.zeros(1, dtype=torch.int64))
-    assert shapes == [(256, 14, 14), (128, 28, 28), (64, 56, 56)]
-    assert [up.shortcut.conv.in_channels for up in model.up] == [256 + 1024, 128 + 512, 64 + 256]
+    grown = [tuple(up.grow.conv.weight.shape) for up in model.up]  # 3 x 3, then four channels make one
+    assert grown == [(4 * 256, 2048, 3, 3), (4 * 128, 256, 3, 3), (4 * 64, 128, 3, 3)]
+    joined = [tuple(up.shortcut.conv.weight.shape[:2]) for up in model.up]
+    assert joined == [(256, 256 + 1024), (128, 128 + 512), (64, 64 + 256)]
+    assert model.ends.weight.shape == (2, 64, 1, 1)
     assert model.embedding.shape == (1000, 2048)
-    assert masks.shape == (1, 56, 56)
+    narrow = MaskingModel([8, 8, 8, 8], 3).eval()
+    features = [torch.zeros(2, 8, s, s) for s in (56, 28, 14, 7)]
+    assert narrow(features, torch.tensor([0, 1])).shape == (2, 56, 56)
 
 
 def test_vectors_of_classes_are_drawn_with_the_published_spread() -> None:
@@ -91,7 +88,7 @@ def test_nothing_at_both_ends_is_no_mask() -> None:
     assert model.ends.bias is not None
     nn.init.zeros_(model.ends.bias)
     mask = model(features, torch.zeros(7, dtype=torch.int64))
-    assert float(mask.abs().max()) == 0
+    assert mask.abs().max().item() == 0
     mask.sum().backward()
     assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in model.parameters())
 
@@ -103,7 +100,7 @@ def test_a_folded_model_draws_the_same() -> None:
     for c in (0, 2, 3, 5):
         rows = torch.full((7,), c)
         gap = (model(features, rows) - again(features, row[rows])).abs().max()
-        assert float(gap) < 1e-5
+        assert gap.item() < 1e-5
     assert int(row[1]) == int(row[4]) == 4
     mean = (4 * model.embedding[0] + model.embedding[2] + model.embedding[3] + 2 * model.embedding[5]) / 8
     assert torch.allclose(again.embedding[4], mean, atol=1e-6)

@@ -62,18 +62,20 @@ class Composer:
         """Return what shows where `(n, c, h, w)` inputs are hidden: of each the blur, or a plain colour."""
         middle, half = self._levels(x)
         draws = uniform(self.seed ^ _LANES[0], numbers, 1 + x.shape[1]).to(x)
-        plain = draws[:, 0] >= 0.5
+        plain = (draws[:, 0] >= 0.5).nonzero()[:, 0]
+        blurred = (draws[:, 0] < 0.5).nonzero()[:, 0]
         found = torch.empty_like(x)
-        found[~plain] = filtered(x[~plain], gaussian(BLUR_SIGMA, BLUR_RADIUS), "replicate")
-        colours = (2 * draws[plain, 1:, None, None] - 1) * COLOUR
-        noise = COLOUR_NOISE * self._noise(x[plain], numbers[plain], _LANES[2])
-        found[plain] = middle + half * (colours + noise)
+        if len(blurred):
+            found[blurred] = filtered(x[blurred], gaussian(BLUR_SIGMA, BLUR_RADIUS), "replicate")
+        if len(plain):
+            colours = (2 * draws[plain, 1:, None, None] - 1) * COLOUR
+            noise = COLOUR_NOISE * self._noise(x[plain], numbers[plain], _LANES[2])
+            found[plain] = middle + half * (colours + noise)
         return found
 
     def _noise(self, x: Batch, numbers: Rows, lane: int) -> Tensor:
-        lanes = x[0].numel() if len(x) else 1
-        parts = [normal(self.seed ^ lane, part, lanes).to(x) for part in numbers.split(_CHUNK)]
-        return torch.cat(parts).reshape(x.shape) if len(x) else x
+        parts = [normal(self.seed ^ lane, part, x[0].numel()).to(x) for part in numbers.split(_CHUNK)]
+        return torch.cat(parts).reshape(x.shape)
 
     def _levels(self, x: Batch) -> tuple[Tensor, Tensor]:
         """Return mid-grey and half the range of pixels as model inputs, `(c, 1, 1)`."""
