@@ -146,3 +146,19 @@ def test_sigmoid_and_ready_probabilities() -> None:
     for activation, expected in (("sigmoid", z.sigmoid()), ("none", z)):
         q = question(Model(networks.cnn(), activation=activation), Class(1, "probability"))  # type: ignore[arg-type]
         torch.testing.assert_close(q.clean, expected[:, 1])
+
+
+def test_a_class_each_is_one_look_up_for_all(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = [4, "lynx", Class(0)]
+    expected = [float(question(model, t, "probability").clean[i]) for i, t in enumerate(wanted)]
+    calls: list[int] = []
+    probabilities = Model.probabilities
+    monkeypatch.setattr(Model, "probabilities", lambda *a: calls.append(0) or probabilities(*a))
+    q = question(model, wanted, "probability")
+    assert calls == [0]
+    assert q.clean.tolist() == expected
+    assert [d["index"] for d in q.target.descriptions] == [4, 3, 0]
+    mixed = question(model, [Class(4, "logit"), Class(4, "probability"), 0], "probability")
+    assert mixed.clean.tolist() == pytest.approx(
+        [float(logits(model)[0, 4]), float(logits(model).softmax(1)[1, 4]), expected[2]], rel=1e-5
+    )

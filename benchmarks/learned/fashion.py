@@ -253,13 +253,14 @@ def numbers(model: Model, x: Tensor, maps: dict[str, Attribution], device: str) 
     table: Json = {}
     named = [replace(a, provenance={**a.provenance, "method": name}) for name, a in maps.items()]
     inputs = Inputs.of(x)
+    classes = [entry["target"]["index"] for entry in named[0].provenance["inputs"]]
     for keep in (*KEEPS, None):
         metrics = (
             [Deletion(steps=28), Insertion(steps=28)]
             if keep is None
             else [AverageDrop(keep=keep), IncreaseInConfidence(keep=keep)]
         )
-        for s in evaluate(model, inputs, named, metrics, device=device, precision="fp32").mean():
+        for s in evaluate(model, inputs, named, metrics, classes, device=device, precision="fp32").mean():
             label = (
                 s.metric
                 if keep is None

@@ -27,11 +27,12 @@ auxiliary network. This page says what that is worth, and where it ends: **the m
 images that the model names so**.
 
 AD (average drop, lower is better) and IC (increase in confidence, higher is better) look at an input behind
-its map, cut to its highest 100, 50 or 15 per cent of pixels. A map that shows everything has AD100 0: that is
-why the mean of each map stands beside it, and deletion, insertion and ROAD, which ask for the order of pixels
-alone. "paper" is the paper's loss; "ours" is `--objective shown --shared --ce 1 --power 1` with the area's
-weight that is named, chosen on photos that are neither trained on nor tested. Intervals are 95 %, by bootstrap
-over pictures. Bold is the best of a column, baselines aside.
+its map, cut to its highest 100, 50 or 15 per cent of pixels. A map that shows everything has AD100 0: that
+is why the mean of each map stands beside it, and deletion, insertion and ROAD, which ask for the order of
+pixels alone. "paper" is the paper's loss; "ours" shares a row of the fusion among classes (`--shared`),
+with the area's weight that is named and 1 for the answer; "shown" masks as the metrics do (`--objective
+shown --power 1`). Which of ours stands here was chosen on photos that are neither trained on nor tested.
+Intervals are 95 %, by bootstrap over pictures. Bold is the best of a column, baselines aside.
 """
 
 
@@ -65,8 +66,8 @@ def photos(record: Json) -> str:
         r, c = about["record"], about["coverage"]
         text.append(
             f"- {name}: {r['steps']} steps of {r['images'] // r['steps']} pictures in {r['seconds']:.0f} s, "
-            f"{about['bytes'] / 1e6:.2f} MB; {c['covered']} of {c['classes']} classes covered, {c['well']} with "
-            "at least 100 images."
+            f"{about['bytes'] / 1e6:.2f} MB; {c['covered']} of {c['classes']} classes covered, {c['well']} "
+            "with at least 100 images."
         )
     text.append(f"\nOn {record['device']}, torch {record['torch']}. Chosen: {record['chosen']}.")
     for title, group in record["results"].items():
@@ -81,8 +82,8 @@ def fashion(record: Json) -> str:
     """Return the section on Fashion-MNIST."""
     text = [
         "\n## Full coverage: Fashion-MNIST\n",
-        f"Ten classes, {record['tests']:,} test images, RISE with {record['masks']:,} masks. The opaque network "
-        "is the CNN with every layer hidden: it shows outputs and input gradients only.",
+        f"Ten classes, {record['tests']:,} test images, RISE with {record['masks']:,} masks. The opaque "
+        "network is the CNN with every layer hidden: it shows outputs and input gradients only.",
     ]
     for title, entry in record["results"].items():
         text.append(f"\n### {title} (accuracy {entry['accuracy']:.3f})\n")

@@ -97,6 +97,10 @@ class Class(Target):
 
     def bind(self, model: Model, answer: Answer, default: ScoreKind) -> BoundTarget:
         """See `Target.bind`."""
+        return _bound_classes(model, [self.index(model, answer)] * len(answer.output), self.score or default)
+
+    def index(self, model: Model, answer: Answer) -> int:
+        """Return the index of the class among those of a model."""
         index = find_class(self.which, model.labels) if isinstance(self.which, str) else self.which
         classes = _class_count(model, answer)
         if not 0 <= index < classes:
@@ -105,7 +109,7 @@ class Class(Target):
                 f"{model.name} has classes 0 to {classes - 1}",
                 "Choose one of them",
             )
-        return _bound_classes(model, [index] * len(answer.output), self.score or default)
+        return index
 
 
 @dataclass(frozen=True)
@@ -358,7 +362,12 @@ def bind(
             f"There are {n} samples",
             "Give one target for all, or one each",
         )
-    each = [as_target(t, model, answer).bind(model, answer, default) for t in target]
+    wanted = [as_target(t, model, answer) for t in target]
+    classes = [t for t in wanted if isinstance(t, Class)]
+    if n and len(classes) == n and len({t.score for t in classes}) == 1:
+        # A class each, the usual case: one look-up for all, not a function a sample.
+        return _bound_classes(model, [t.index(model, answer) for t in classes], classes[0].score or default)
+    each = [t.bind(model, answer, default) for t in wanted]
 
     def score(a: Answer, rows: Rows) -> Scores:
         # Every target reads the whole batch; each row then takes the score of its own sample's target.
