@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import networks
+import trained
 from seewhy.methods.learned.explainer import Explainer, provide
 from seewhy.models.model import Model
 from seewhy.training.attention import PTAMETraining
@@ -63,7 +65,10 @@ def untrained(net: nn.Module, x: Tensor, file: Path) -> Path | None:
     return trainee.finished((200,) * 5, {}, {"steps": 0}).save(file)
 
 
-MADE = {"ptame": untrained}
+MADE: dict[str, Callable[[nn.Module, Tensor, Path], Path | None]] = {
+    "ptame": untrained,
+    **{name: trained.drawn(name) for name in trained.NAMES},
+}
 """From a method that is trained to what writes an explainer for a network and its inputs."""
 
 

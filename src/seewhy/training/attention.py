@@ -31,7 +31,7 @@ from seewhy.perturb.counters import uniform
 from seewhy.resize import resize
 from seewhy.training.base import TRAININGS, Step, Trainee, Training
 from seewhy.training.losses import area, cross_entropy, total_variation
-from seewhy.types import Batch, Json, Maps, Rows, Size
+from seewhy.types import Batch, Cells, Json, Maps, Rows, Size
 
 Objective = Literal["paper", "shown"]
 SHARES = (1.0, 0.5, 0.15)
@@ -126,12 +126,16 @@ class AttentionTrainee(Trainee):
             terms["tv"] = total_variation(mask, w.border)
         if w.ce:
             with self.arithmetic:
-                behind = self.model.answer(self.masked(x, mask)).output
+                behind = self.behind(x, mask)
             terms["ce"] = cross_entropy(self.model.log_probabilities(behind), classes)
         loss = torch.stack([getattr(w, name) * term for name, term in terms.items()]).sum()
         return Step(loss, classes, {name: term.detach() for name, term in terms.items()})
 
-    def masked(self, x: Batch, mask: Maps) -> Batch:
+    def behind(self, x: Batch, mask: Cells) -> Tensor:
+        """Return the explained model's output on what `(n, rows, columns)` masks show."""
+        return self.model.answer(self.masked(x, mask)).output
+
+    def masked(self, x: Batch, mask: Cells) -> Batch:
         """Return inputs behind `(n, rows, columns)` masks."""
         keep = resize(mask, x.shape[2:])[:, None].to(x)
         if self.loss.fill is None:
@@ -141,12 +145,12 @@ class AttentionTrainee(Trainee):
             raise DoesNotFit(
                 "Asked to hide behind a grey level",
                 f"{self.model.name} has no preprocessing",
-                "Leave `fill` out",
+                "Give fill=None (in Python), or a Model with its Preprocessing",
             )
         fill = look.normalised(self.loss.fill).to(x).reshape(1, -1, 1, 1)
         return fill + keep * (x - fill)
 
-    def shown(self, mask: Maps, x: Batch) -> Maps:
+    def shown(self, mask: Cells, x: Batch) -> Cells:
         """Return masks cut, softly, to a share of their cells drawn for each image (from its pixels)."""
         flat = mask.flatten(1)
         key = x.detach().float().flatten(1)[:, ::97].sum(1).mul(4096).long().abs()
@@ -202,7 +206,9 @@ def begin(
     seed: int,
     *,
     bias: bool,
-    shared: bool,
+    shared: bool = False,
+    plain: bool = False,
+    kind: type[AttentionTrainee] = AttentionTrainee,
 ) -> AttentionTrainee:
     """Return a trainee whose head is drawn from a seed; the global generators are not moved."""
     if not model.differentiable:
@@ -213,8 +219,8 @@ def begin(
         )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        head = AttentionHead(features.channels, classes, bias=bias, shared=shared)
-    return AttentionTrainee(method, model, features, spec, head.to(model.device), loss)
+        head = AttentionHead(features.channels, classes, bias=bias, shared=shared, plain=plain)
+    return kind(method, model, features, spec, head.to(model.device), loss)
 
 
 @TRAININGS.register

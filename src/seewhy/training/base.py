@@ -25,7 +25,7 @@ class Step:
     loss
         The scalar to differentiate.
     classes
-        `(n,)` the class that each image trained.
+        `(k,)` the classes that images trained, one entry an image.
     numbers
         Detached scalars worth logging: the terms of the loss.
     """
@@ -44,6 +44,23 @@ class Trainee(ABC):
     """The networks that take part and stay as they are."""
     arithmetic: AbstractContextManager[object]
     """Entered around passes of frozen networks: mixed precision, where it was asked for. Set by the loop."""
+
+    def turn(self, step: int, steps: int, images: Rows) -> tuple[int, int]:
+        """Take notice of the step that comes, of `steps`, and of `(n,)` numbers of its images in the run.
+
+        What a step draws, it draws by these numbers.
+
+        Returns
+        -------
+        tuple
+            First step, and the one behind the last, of the cycle of the learning rate that it is in.
+        """
+        return 0, steps
+
+    @property
+    def ready(self) -> bool:
+        """Whether maps are trained yet: held-out images are looked at from then on."""
+        return True
 
     @abstractmethod
     def step(self, x: Batch) -> Step:

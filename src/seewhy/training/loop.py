@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -152,10 +153,11 @@ class _Run:
 
     def _advance(self) -> None:
         s = self.schedule
-        rate, beta = s.at(self.step)
+        indices = torch.arange(self.step * s.batch, (self.step + 1) * s.batch, device=self.device)
+        start, stop = self.trainee.turn(self.step, s.steps, indices)
+        rate, beta = replace(s, steps=stop - start).at(self.step - start)
         for group in self.optimiser.param_groups:
             group["lr"], group["betas"] = rate, (beta, group["betas"][1])
-        indices = torch.arange(self.step * s.batch, (self.step + 1) * s.batch, device=self.device)
         x = self.source.batch(self.execution.seed, indices).to(self.device)
         with torch.enable_grad():
             done = self.trainee.step(x)
@@ -184,7 +186,7 @@ class _Run:
 
     def _after(self) -> None:
         s, last = self.schedule, self.step == self.schedule.steps
-        if self.apart is not None and (last or self.step % s.look == 0):
+        if self.apart is not None and self.trainee.ready and (last or self.step % s.look == 0):
             found = held_out.look(self.trainee, self.model, self.apart, s.criterion, self.execution)
             if not self.looks or found["score"] > max(entry["score"] for entry in self.looks):
                 state = self.trainee.module.state_dict()

@@ -92,6 +92,7 @@ def find_rate(
             for group in optimiser.param_groups:
                 group["lr"] = rate
             indices = torch.arange(step * schedule.batch, (step + 1) * schedule.batch, device=device)
+            trainee.turn(steps - 1, steps, indices)  # of a training in parts, the last one
             with torch.enable_grad():
                 loss = trainee.step(source.batch(execution.seed, indices).to(device)).loss
                 optimiser.zero_grad(set_to_none=True)

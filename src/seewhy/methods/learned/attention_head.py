@@ -1,4 +1,4 @@
-"""The trainable part of P-TAME, TAME and T-TAME: from feature maps of several resolutions to a map a class.
+"""The trainable part of P-TAME, TAME, T-TAME and L-CAM: from feature maps to a map a class.
 
 Each stage passes a 1 x 1 convolution, batch normalisation, a skip connection and a ReLU; the results,
 brought to the finest stage's grid and stacked, are fused by a 1 x 1 convolution into one map a class.
@@ -59,6 +59,8 @@ class AttentionHead(nn.Module):
         learns from images of that class only, the shared one from all.
     norm
         Whether branches normalise; False for a head whose norms are folded.
+    plain
+        Whether features are fused as they are, without branches (L-CAM).
     """
 
     def __init__(
@@ -69,10 +71,11 @@ class AttentionHead(nn.Module):
         bias: bool = False,
         shared: bool = False,
         norm: bool = True,
+        plain: bool = False,
     ) -> None:
         super().__init__()
         self.channels = tuple(channels)
-        self.branches = nn.ModuleList(Branch(c, norm=norm) for c in self.channels)
+        self.branches = nn.ModuleList(nn.Identity() if plain else Branch(c, norm=norm) for c in self.channels)
         width = sum(self.channels)
         self.fusion = nn.Parameter(torch.zeros(classes, width))
         self.bias = nn.Parameter(torch.zeros(classes)) if bias else None
@@ -141,8 +144,8 @@ def packed(head: AttentionHead, coverage: Sequence[int]) -> dict[str, Tensor]:
     if bias is not None:
         tensors["bias"] = torch.cat([bias, ((weights @ bias) / weights.sum())[None]])
     for i, branch in enumerate(head.branches):
-        assert isinstance(branch, Branch)
-        tensors[f"branches.{i}.weight"], tensors[f"branches.{i}.bias"] = branch.folded()
+        if isinstance(branch, Branch):
+            tensors[f"branches.{i}.weight"], tensors[f"branches.{i}.bias"] = branch.folded()
     return tensors
 
 
@@ -150,8 +153,11 @@ def unpacked(tensors: Mapping[str, Tensor], classes: int) -> tuple[AttentionHead
     """Return the head of `packed` weights, and for each of `classes` classes its row of the fusion."""
     count = sum(name.endswith(".weight") for name in tensors)
     channels = [len(tensors[f"branches.{i}.weight"]) for i in range(count)]
+    rows, width = tensors["fusion"].shape
     with torch.device("meta"):
-        head = AttentionHead(channels, len(tensors["fusion"]), bias="bias" in tensors, norm=False)
+        head = AttentionHead(
+            channels or [width], rows, bias="bias" in tensors, norm=False, plain=not channels
+        )
     state = {"fusion": tensors["fusion"].float()}
     if "bias" in tensors:
         state["bias"] = tensors["bias"].float()

@@ -40,12 +40,11 @@ from torch import Tensor, nn
 from seewhy.errors import BadInput, DoesNotFit
 from seewhy.methods.base import METHODS, Cost, Estimate, Method, Native, Paper
 from seewhy.methods.learned.attention_head import AttentionHead, unpacked
-from seewhy.methods.learned.explainer import Explainer, auxiliary_of, open_explainer
-from seewhy.methods.learned.stages import Features, find_stages, seen_size, translated
+from seewhy.methods.learned.auxiliary import auxiliary_features
+from seewhy.methods.learned.explainer import Explainer, open_explainer
 from seewhy.models.model import Model
-from seewhy.models.preprocessing import Preprocessing
 from seewhy.question import Question
-from seewhy.types import Batch, Json, Size
+from seewhy.types import Json, Size
 
 _HEADS: WeakKeyDictionary[Explainer, tuple[AttentionHead, Tensor]] = WeakKeyDictionary()
 
@@ -100,7 +99,7 @@ class PTAME(Method):
 
         def maps(start: int, stop: int) -> Tensor:
             with torch.no_grad():
-                features = self._features(explainer, question.x[start:stop], question.model.preprocess)
+                features = auxiliary_features(explainer, question.x[start:stop], question.model.preprocess)
                 found: Tensor = head(features, rows[start:stop])
                 return found
 
@@ -146,18 +145,8 @@ class PTAME(Method):
         head, row = head_of(explainer, x.device)
         wanted = torch.tensor(explainer.covered if classes is None else list(classes))
         with torch.inference_mode():
-            features = self._features(explainer, x.float(), model.preprocess)
+            features = auxiliary_features(explainer, x, model.preprocess)
             return head.every(features, row[wanted].to(x.device)).float().cpu()
-
-    def _features(self, explainer: Explainer, x: Batch, look: Preprocessing | None) -> list[Tensor]:
-        auxiliary = auxiliary_of(explainer)
-        auxiliary.module.to(x.device)
-        shape = seen_size(auxiliary, tuple(x.shape[1:]))
-        named = (explainer.auxiliary or {})["stages"]
-        with auxiliary.untouched():
-            features = Features(auxiliary, find_stages(auxiliary, shape, named))
-            maps, _ = features(translated(x.float(), look, auxiliary))
-        return [m.float() for m in maps]
 
 
 def head_of(explainer: Explainer, device: torch.device) -> tuple[AttentionHead, Tensor]:

@@ -1,0 +1,67 @@
+"""Training of TAME: the explained network's own features, hidden behind black."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from seewhy.methods.learned.own_stages import last_resolutions
+from seewhy.methods.learned.stages import Features
+from seewhy.models.model import Model
+from seewhy.training.attention import AttentionLoss, AttentionTrainee, Objective, begin
+from seewhy.training.base import TRAININGS, Training
+from seewhy.types import Size
+
+
+@TRAININGS.register
+@dataclass(frozen=True)
+class TAMETraining(Training):
+    """TAME: a head on features of the explained network itself.
+
+    Parameters
+    ----------
+    stages
+        Names of the layers; those of the last three resolutions are found when left out.
+    ce
+        Weight of the cross-entropy of the network's answer behind the mask.
+    area
+        Weight of the mask's area.
+    tv
+        Weight of the mask's variation.
+    power
+        Power of the area's values.
+    border
+        Weight of the frame in the variation.
+    fill
+        Grey level (0 to 255) behind the mask; None for the mean colour.
+    objective
+        "paper", or "shown" (ours): masks as the metrics make them.
+    shared
+        Whether classes share a row of the fusion (ours): better maps for classes with few images.
+    """
+
+    name: ClassVar[str] = "tame"
+    title: ClassVar[str] = "TAME"
+
+    stages: tuple[str, ...] = ()
+    ce: float = 1.5
+    area: float = 2.0
+    tv: float = 0.01
+    power: float = 0.3
+    border: float = 0.3
+    fill: float | None = 0.0
+    objective: Objective = "paper"
+    shared: bool = False
+
+    def __post_init__(self) -> None:
+        self._loss()
+
+    def _loss(self) -> AttentionLoss:
+        return AttentionLoss(self.ce, self.area, self.tv, self.power, self.border, self.fill, self.objective)
+
+    def begin(self, model: Model, input_shape: Size, classes: int, seed: int) -> AttentionTrainee:
+        """See `Training.begin`."""
+        features = Features(model, last_resolutions(model, input_shape, self.stages))
+        return begin(
+            self.name, model, features, None, self._loss(), classes, seed, bias=True, shared=self.shared
+        )
