@@ -2,8 +2,8 @@
 
 Two small networks of the same make and the same first weights are trained on the handwritten digits that come
 with scikit-learn (8 x 8, enlarged to 32 x 32): one on their labels, one on the same labels shuffled, until it
-knows them by heart. Every method then explains digits on the first, and `label_randomisation` compares with the
-second. Prints a markdown table; about three minutes on two cores.
+knows them by heart. Every method then explains digits on the first, and `label_randomisation` compares with
+the second. Prints a markdown table; a few minutes on two cores.
 """
 
 from __future__ import annotations
