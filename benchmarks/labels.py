@@ -107,7 +107,11 @@ def main() -> None:
         for kind in kinds:
             table = seewhy.evaluate(net, asked, result, LabelRandomisation(other, kind), baselines=i == 0)
             for s in table.mean():
-                said = "undefined" if s.mean is None else f"{s.mean:.2f} [{s.low:.2f}, {s.high:.2f}]"
+                said = (
+                    "undefined"
+                    if s.mean is None or s.low is None
+                    else f"{s.mean:.2f} [{s.low:.2f}, {s.high:.2f}]"
+                )
                 found.setdefault(f"{s.method} (baseline)" if s.baseline else f"`{s.method}`", []).append(said)
         for who, row in found.items():
             print(f"| {who} | {' | '.join(row)} |", flush=True)
