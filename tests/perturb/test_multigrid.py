@@ -100,7 +100,7 @@ def test_coarse_cells_that_share_their_only_pixels_are_no_trouble(monkeypatch: p
     torch.testing.assert_close(
         neighbour_means(x, hidden).double(), solved(x[0], hidden[0])[None], atol=2e-5, rtol=0
     )
-    monkeypatch.setattr(multigrid, "_RIDGE", 1e-9)
+    monkeypatch.setattr(multigrid, "_RIDGE", 0.0)
     assert not bool(neighbour_means(x, hidden).isfinite().all()), "a matrix without it would be seen"
 
 
@@ -111,7 +111,7 @@ def test_thin_threads_do_not_make_a_sweep_overshoot(monkeypatch: pytest.MonkeyPa
     x = photo.float() / 50 - 2
     monkeypatch.setattr(multigrid, "_STEPS", 14)
     wanted = solved(x[0], hidden[0])[None]
-    torch.testing.assert_close(neighbour_means(x, hidden).double(), wanted, atol=2e-5, rtol=0)
+    torch.testing.assert_close(neighbour_means(x, hidden).double(), wanted, atol=5e-5, rtol=0)
     monkeypatch.setattr(multigrid, "_OVERSHOOT", 1e9)
     assert not bool(neighbour_means(x, hidden).isfinite().all()), "plain relaxation would be seen"
 
