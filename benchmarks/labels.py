@@ -2,8 +2,8 @@
 
 Two small networks of the same make and the same first weights are trained on the handwritten digits that come
 with scikit-learn (8 x 8, enlarged to 32 x 32): one on their labels, one on the same labels shuffled, until it
-knows them by heart. Every method then explains digits on the first, and `label_randomisation` compares with the
-second. Prints a markdown table; about three minutes on two cores.
+knows them by heart. Every method then explains digits on the first, and `label_randomisation` compares with
+the second. Prints a markdown table; a few minutes on two cores.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "integrated_gradients": {"steps": 20},
     "guided_backprop": {},
     "deconvnet": {},
-    "grad_cam": {},
-    "guided_grad_cam": {},
+    "grad_cam": {"relu": False},
     "layer_cam": {},
     "full_grad": {},
     "lrp": {},
@@ -107,7 +106,11 @@ def main() -> None:
         for kind in kinds:
             table = seewhy.evaluate(net, asked, result, LabelRandomisation(other, kind), baselines=i == 0)
             for s in table.mean():
-                said = "undefined" if s.mean is None else f"{s.mean:.2f} [{s.low:.2f}, {s.high:.2f}]"
+                said = (
+                    "undefined"
+                    if s.mean is None or s.low is None
+                    else f"{s.mean:.2f} [{s.low:.2f}, {s.high:.2f}]"
+                )
                 found.setdefault(f"{s.method} (baseline)" if s.baseline else f"`{s.method}`", []).append(said)
         for who, row in found.items():
             print(f"| {who} | {' | '.join(row)} |", flush=True)

@@ -7,11 +7,14 @@ import pytest
 import torch
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
+from skimage import data
 from torch import Tensor
 
 import networks
+from seewhy.metrics.baselines import edge_map
 from seewhy.perturb import multigrid
 from seewhy.perturb.multigrid import neighbour_means
+from seewhy.perturb.ranks import ranks
 
 
 def solved(x: Tensor, hidden: Tensor, corner: float = 1.0) -> Tensor:
@@ -97,8 +100,20 @@ def test_coarse_cells_that_share_their_only_pixels_are_no_trouble(monkeypatch: p
     torch.testing.assert_close(
         neighbour_means(x, hidden).double(), solved(x[0], hidden[0])[None], atol=2e-5, rtol=0
     )
-    monkeypatch.setattr(multigrid, "_RIDGE", 1e-9)
+    monkeypatch.setattr(multigrid, "_RIDGE", 0.0)
     assert not bool(neighbour_means(x, hidden).isfinite().all()), "a matrix without it would be seen"
+
+
+def test_thin_threads_do_not_make_a_sweep_overshoot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The edges of a photo leave coarse cells that their neighbours outweigh."""
+    photo = torch.from_numpy(data.rocket()).permute(2, 0, 1)[None, :, 40:264, 100:324].contiguous()
+    hidden = ranks(edge_map(photo, 0)) < int(0.35 * 224 * 224)
+    x = photo.float() / 50 - 2
+    monkeypatch.setattr(multigrid, "_STEPS", 14)
+    wanted = solved(x[0], hidden[0])[None]
+    torch.testing.assert_close(neighbour_means(x, hidden).double(), wanted, atol=5e-5, rtol=0)
+    monkeypatch.setattr(multigrid, "_OVERSHOOT", 1e9)
+    assert not bool(neighbour_means(x, hidden).isfinite().all()), "plain relaxation would be seen"
 
 
 def test_coarsening_is_the_transpose_of_refining() -> None:

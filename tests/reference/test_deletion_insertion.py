@@ -102,6 +102,18 @@ def test_the_published_setting() -> None:
     assert step_count((8, 8), 224) == 64
 
 
+def test_the_published_area() -> None:
+    """Sum of the scores, half of the first and the last, over the number of steps."""
+    x, maps = networks.batch((3, 16, 16), n=2), networks.batch((3, 16, 16), n=2, seed=3)[:, 0]
+    for metric in (Deletion(steps=32), Insertion(steps=16)):
+        found = metric.measure(pose(x, [0, 2]), maps)
+        assert found.curve is not None
+        s = found.curve.double()
+        published = (s.sum(1) - s[:, 0] / 2 - s[:, -1] / 2) / (s.shape[1] - 1)
+        assert found.values.tolist() == pytest.approx(published.tolist(), abs=1e-6)
+        assert found.values.tolist() != pytest.approx(s.mean(1).tolist(), abs=1e-6), "a mean would be seen"
+
+
 @pytest.mark.parametrize("steps", [16, 64])
 def test_deleting_in_order_is_inserting_in_reverse(steps: int) -> None:
     x = networks.batch((3, 16, 16), n=3)

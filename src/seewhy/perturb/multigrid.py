@@ -28,6 +28,8 @@ _DENSE = 200
 _NOTHING = 1e-6
 """Diagonal entries below this belong to coarse cells under which nothing is hidden."""
 
+_OVERSHOOT = 1.8
+"""Bound of the eigenvalues of a sweep; 2 is where it would stop to converge."""
 _RIDGE = 1e-4
 """Added to the matrix of the coarsest grid, as a part of its diagonal."""
 
@@ -80,12 +82,14 @@ class _Cycle:
         self.hole = hole.float()
         apply = _balance(self.hole)
         diagonal = (_neighbours(torch.ones_like(self.hole[:1])) * self.hole).expand_as(self.hole)
-        self.grids = [(apply, _inverted(diagonal), tuple(hole.shape[2:]))]
+        total = diagonal + _neighbours(self.hole) * self.hole
+        self.grids = [(apply, _relaxation(diagonal, total), tuple(hole.shape[2:]))]
         size = tuple(hole.shape[2:])
         while size[0] * size[1] > _DENSE:
             weights = _inherited(apply, self._unknown(len(self.grids) - 1), size)
             apply, size = _weighted(weights), tuple(weights.shape[2:])
-            self.grids.append((apply, _inverted(weights[:, 4:5]), size))
+            total = weights.abs().sum(1, keepdim=True)
+            self.grids.append((apply, _relaxation(weights[:, 4:5], total), size))
         self.dense = _dense_inverse(apply, self._unknown(len(self.grids) - 1), size)
 
     def __call__(self, residual: Tensor) -> Tensor:
@@ -183,8 +187,14 @@ def _coarser(u: Tensor) -> Tensor:
     return u
 
 
-def _inverted(diagonal: Tensor) -> Tensor:
-    return torch.where(diagonal > _NOTHING, 1 / diagonal.clamp_min(_NOTHING), 0.0)
+def _relaxation(diagonal: Tensor, total: Tensor) -> Tensor:
+    """Return the factors of Jacobi's relaxation, from diagonals and sums of absolute weights.
+
+    Where a cell's neighbours outweigh it the factor is smaller, so that no sweep overshoots (the eigenvalues
+    of factors times equations stay below 2) and the cycle stays positive, as conjugate gradients ask.
+    """
+    weight = torch.maximum(diagonal, total / _OVERSHOOT)
+    return torch.where(diagonal > _NOTHING, 1 / weight.clamp_min(_NOTHING), 0.0)
 
 
 def _dense_inverse(apply: Apply, unknown: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -2,8 +2,8 @@
 
 A random part of the input, nearly all of it, is cut out and enlarged to the full size; the map made of that
 is compared with the same part of the first map, enlarged alike. A map of the object follows it; one that is
-tied to the frame, such as the centre baseline, or to luck does not. It says nothing about whether the object
-is the reason for the answer: edges follow, too.
+luck does not. It says nothing about whether the object is the reason for the answer: edges follow, too, and a
+window of nearly everything moves the centre baseline by little.
 
 Formula
     mean over `draws` windows w of Spearman's rank correlation of map(w(x)) and w(map(x)), equal values at
