@@ -33,7 +33,8 @@ def folder(tmp_path: Path) -> Path:
 def flags(models: Path, folder: Path) -> list[str]:
     return [
         "benchmark", "--model", f"{models}:tiny", "--data", str(folder),
-        "--methods", "gradient,grad_cam?relu=false", "--metrics", "deletion?steps=8", "--chunk", "2", "--engine", "here",
+        "--methods", "gradient,grad_cam?relu=false", "--metrics", "deletion?steps=8",
+        "--chunk", "2", "--engine", "here",
     ]  # fmt: skip
 
 
