@@ -26,6 +26,7 @@ ORDER = [
     {"methods"},
     {"conformance", "metrics"},
     {"report", "training"},
+    {"runs"},
     {"verbs"},
     {"cli", "__main__"},
 ]

@@ -13,9 +13,11 @@ import torch
 from seewhy.types import Json
 
 _RESAMPLES = 2000
+_DRAWN = 2_000_000
+"""Numbers drawn at a time: the memory of an interval does not grow with the samples."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One measurement.
 
@@ -196,10 +198,11 @@ def _summary(method: str, metric: str, baseline: bool, values: list[float], seed
             method, metric, defined[0] if defined else None, None, None, len(defined), undefined, baseline
         )
     # The same resamples of samples for every method: their intervals differ by the maps, not by luck.
-    draws = torch.randint(
-        len(defined), (_RESAMPLES, len(defined)), generator=torch.Generator().manual_seed(seed)
+    known, generator = torch.tensor(defined, dtype=torch.float64), torch.Generator().manual_seed(seed)
+    parts = torch.ones(_RESAMPLES).split(max(1, _DRAWN // len(defined)))
+    means = torch.cat(
+        [known[torch.randint(len(known), (len(p), len(known)), generator=generator)].mean(1) for p in parts]
     )
-    means = torch.tensor(defined, dtype=torch.float64)[draws].mean(1)
     low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return Summary(method, metric, fmean(defined), low, high, len(defined), undefined, baseline)
 
