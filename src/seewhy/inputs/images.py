@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +60,21 @@ def read_image(path: str | Path) -> Image.Image:
         raise UnreadableInput(
             asked, f"It cannot be read: {error.strerror or error}", "Check the file"
         ) from error
+
+
+def open_content(content: bytes, asked: str = "Asked to read a photo") -> Image.Image:
+    """Return the image in the content of a file, not decoded yet (see `as_photo`).
+
+    Raises
+    ------
+    UnreadableInput
+        For content that is empty, too large or no photo.
+    """
+    if not content:
+        raise UnreadableInput(asked, "It is empty", "Copy it again")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _open(io.BytesIO(content), asked)
 
 
 def as_photo(image: Image.Image, asked: str = "Asked to read a photo") -> Image.Image:

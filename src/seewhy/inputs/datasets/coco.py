@@ -139,7 +139,7 @@ def region_of(annotation: Json, height: int, width: int, asked: str, outlines: b
             whole: Region = np.logical_or.reduce([polygon_region(p, height, width) for p in outline])
             return whole
         left, top, across, down = (float(v) for v in annotation["bbox"])
-        return box_region(left, top, left + across, top + down, height, width)
+        return box_region((left, top, left + across, top + down), height, width)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         if isinstance(error, BadInput):
             raise

@@ -91,10 +91,7 @@ class Folder:
         root = existing(where, asked, "folder", folder=True)
         if labels not in ("", "folders"):
             raise UnknownName("source of labels", labels, ["folders"])
-        found = (
-            p.relative_to(root) for p in root.rglob("*") if p.suffix.lower()[1:] in ENDINGS and p.is_file()
-        )
-        files = sorted(p.as_posix() for p in found if not any(part.startswith(".") for part in p.parts))
+        files = photos_below(root)
         beside = existing(masks, asked, "folder of masks", folder=True) if masks else None
         if beside is not None:
             expected = [mask_file(beside, file) for file in files]
@@ -102,7 +99,13 @@ class Folder:
                 twin = next(file for file in expected if expected.count(file) > 1)
                 raise BadInput(asked, f"Two photos would share the mask {twin}", "Rename one of them")
             all_there(expected, asked, "masks", "Give one image NAME.png for a photo NAME.*")
-        return Photos(root, tuple(files), beside, labels == "folders")
+        return Photos(root, files, beside, labels == "folders")
+
+
+def photos_below(root: Path) -> tuple[str, ...]:
+    """Return the photos below a folder by their relative paths, sorted; hidden ones are left out."""
+    found = (p.relative_to(root) for p in root.rglob("*") if p.suffix.lower()[1:] in ENDINGS and p.is_file())
+    return tuple(sorted(p.as_posix() for p in found if not any(part.startswith(".") for part in p.parts)))
 
 
 def mask_file(folder: Path, photo: str) -> Path:

@@ -11,10 +11,13 @@ from PIL import Image
 
 Region = NDArray[np.bool_]
 """`(height, width)` bool."""
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
 
 
-def box_region(left: float, top: float, right: float, bottom: float, height: int, width: int) -> Region:
+def box_region(box: Box, height: int, width: int) -> Region:
     """Return the pixels that a box touches; pixel (0, 0) reaches from 0 to 1."""
+    left, top, right, bottom = box
     region = np.zeros((height, width), dtype=np.bool_)
     region[max(floor(top), 0) : max(ceil(bottom), 0), max(floor(left), 0) : max(ceil(right), 0)] = True
     return region
