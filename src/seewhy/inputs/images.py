@@ -7,7 +7,6 @@ import io
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -141,7 +140,7 @@ def _siblings(path: Path) -> list[str]:
     return []
 
 
-def _open(file: IO[bytes], asked: str) -> Image.Image:
+def _open(file: io.BufferedReader | io.BytesIO, asked: str) -> Image.Image:
     try:
         image = Image.open(file, formats=[f for f in FORMATS if f in _available()])
     except Image.DecompressionBombError as error:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from seewhy.errors import BadInput, UnreadableInput
 from seewhy.inputs.datasets.base import Category, existing
@@ -25,6 +25,7 @@ Class = int | str | None
 Unknown = Literal["skip", "top", "refuse"]
 
 
+@runtime_checkable
 class Names(Protocol):
     """The labels of a model."""
 

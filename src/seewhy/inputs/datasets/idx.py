@@ -6,12 +6,13 @@ Both may be packed by gzip or not. The photos are greyscale; labels are class nu
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import struct
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, ClassVar, cast
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,7 +125,7 @@ def _shape_of(file: Path, axes: int) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _opened(file: Path) -> IO[bytes]:
+def _opened(file: Path) -> io.BufferedIOBase:
     with file.open("rb") as stream:
         packed = stream.read(2) == b"\x1f\x8b"
-    return cast(IO[bytes], gzip.open(file)) if packed else file.open("rb")
+    return gzip.open(file) if packed else file.open("rb")

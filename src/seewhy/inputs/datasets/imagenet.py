@@ -83,7 +83,7 @@ class ImageNet:
             if synset not in classes:
                 raise UnreadableInput(
                     asked,
-                    f"The boxes of {file} are of {synset or 'no class'!r}",
+                    f"The boxes of {file} are of the class {synset!r}",
                     f"Add its line to {synsets}",
                 )
             objects.append(tuple(o for o in found if o.name == synset))
