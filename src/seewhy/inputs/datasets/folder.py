@@ -10,17 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from PIL.Image import Image
+from PIL.Image import Image, registered_extensions
 
 from seewhy.errors import BadInput, UnknownName
 from seewhy.inputs.datasets.base import DATASETS, Category, Dataset, Offer, Sample, all_there, existing
-from seewhy.inputs.images import read_image
+from seewhy.inputs.images import FORMATS, read_image
 from seewhy.inputs.masks import read_mask
 
-ENDINGS = (
-    *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "tif", "tiff", "bmp"),
-    *("ppm", "pgm", "pnm", "avif", "jp2", "tga", "ico"),
-)
+
+def endings() -> frozenset[str]:
+    """Return how the names of photos end, with the dot, in small letters."""
+    known = registered_extensions()
+    return frozenset(ending for ending, kind in known.items() if kind in FORMATS)
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ class Folder:
 
 def photos_below(root: Path) -> tuple[str, ...]:
     """Return the photos below a folder by their relative paths, sorted; hidden ones are left out."""
-    found = (p.relative_to(root) for p in root.rglob("*") if p.suffix.lower()[1:] in ENDINGS and p.is_file())
+    photo = endings()
+    found = (p.relative_to(root) for p in root.rglob("*") if p.suffix.lower() in photo and p.is_file())
     return tuple(sorted(p.as_posix() for p in found if not any(part.startswith(".") for part in p.parts)))
 
 
