@@ -154,9 +154,14 @@ def _show(study: Study, *, as_json: bool) -> None:
                 "costs": {label: vars(cost) for label, cost in study.costs.items()},
                 "failures": [vars(failure) for failure in study.failures],
                 "left_out": left_out,
+                "skipped": study.facts["skipped"],
             }
         )
         return
+    skipped: dict[str, int] = study.facts["skipped"]
+    if skipped:
+        which = ", ".join(f"{category} ({count})" for category, count in skipped.items())
+        note(f"samples whose category is no class of the model are left out: {which}")
     for label, why in left_out.items():
         note(f"{label} is left out: {why}")
     for failure in study.failures[:SHOWN]:

@@ -12,7 +12,8 @@ import torch
 
 from seewhy.types import Json
 
-_RESAMPLES = 2000
+RESAMPLES = 2000
+"""Bootstrap samples of an interval."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ def _summary(method: str, metric: str, baseline: bool, values: list[float], seed
         )
     # The same resamples of samples for every method: their intervals differ by the maps, not by luck.
     draws = torch.randint(
-        len(defined), (_RESAMPLES, len(defined)), generator=torch.Generator().manual_seed(seed)
+        len(defined), (RESAMPLES, len(defined)), generator=torch.Generator().manual_seed(seed)
     )
     means = torch.tensor(defined, dtype=torch.float64)[draws].mean(1)
     low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()

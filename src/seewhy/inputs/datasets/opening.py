@@ -13,6 +13,7 @@ A spec is a folder of photos (`photos/`) or `family:WHERE` (`voc:VOC2007?split=t
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -138,6 +139,13 @@ class Asked:
     of: Dataset
     kept: tuple[int, ...]
     targets: tuple[int | None, ...]
+
+    @cached_property
+    def skipped(self) -> dict[str, int]:
+        """How many samples of each category are left out, by its name."""
+        kept = set(self.kept)
+        lost = (self.of.category(i) for i in range(len(self.of)) if i not in kept)
+        return dict(sorted(Counter(c.name for c in lost if c is not None).items()))
 
     @cached_property
     def offers(self) -> frozenset[Offer]:
