@@ -7,7 +7,7 @@ import json
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from PIL import Image
 from seewhy.errors import BadInput, MissingExtra, UnknownName, UnreadableInput
 from seewhy.inputs.datasets import Category, Dataset, fingerprint, for_model, open_dataset
 from seewhy.models.labels import Labels
+from seewhy.models.preprocessing import Preprocessing
 from seewhy.specs import Options
 
 H, W = 12, 16
@@ -87,6 +88,28 @@ def test_masks_lie_beside_the_photos(photos: Path, tmp_path: Path) -> None:
     expected = place(1, 6, 2, 10)
     expected[[1, 1, 5, 5], [2, 9, 2, 9]] = 1  # a diagonal step is shorter than 2
     assert (truth(wide, 2) == expected).all()
+
+
+@pytest.mark.parametrize("fit", ["squash", "crop"])
+def test_the_published_pointing_game_counts_pixels_of_the_photo(
+    tmp_path: Path, fit: Literal["squash", "crop"]
+) -> None:
+    """A maximum of the map hits where its place in the photo is nearer than 15 pixels to the object."""
+    paint(tmp_path / "photos" / "a.png", size=(90, 120))
+    region = np.zeros((90, 120), dtype=np.uint8)
+    region[30:41, 60:62] = 1
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(region).save(tmp_path / "masks" / "a.png")
+    dataset = open_dataset(f"{tmp_path / 'photos'}?masks={tmp_path / 'masks'}&margin=15")
+    mask = dataset.load(0).truth
+    assert mask is not None
+    hits = Preprocessing(size=(16, 16), fit=fit, interpolation="bicubic").mask(mask)
+    left, across = (0, 120) if fit == "squash" else (15, 90)
+    on = np.argwhere(region)
+    for y, x in np.ndindex(16, 16):
+        place = np.array([int((y + 0.5) * 90 / 16), left + int((x + 0.5) * across / 16)])
+        assert bool(hits[y, x]) == bool((((on - place) ** 2).sum(1) < 225).any())
+    assert 0 < hits.sum() < 256
 
 
 def test_a_mask_of_another_size_costs_its_sample_alone(photos: Path, tmp_path: Path) -> None:

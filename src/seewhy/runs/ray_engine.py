@@ -114,8 +114,8 @@ class Ray:
         if room < 1:
             raise BadInput(
                 "Asked for the engine ray",
-                f"The cluster has {have.get('CPU', 0):g} cores and {have.get('GPU', 0):g} accelerators, an actor "
-                f"takes {need['num_cpus']} and {need['num_gpus']}",
+                f"The cluster has {have.get('CPU', 0):g} cores and {have.get('GPU', 0):g} accelerators; "
+                f"an actor takes {need['num_cpus']} and {need['num_gpus']}",
                 "Change device or threads of the plan, or choose another cluster",
             )
         return min(self.workers or room, room)
@@ -165,9 +165,8 @@ class _Actor:
 
         self.refused = ""
         try:
-            device = (
-                "cuda:0" if plan.device.startswith("cuda") else None
-            )  # Ray shows an actor its own device only
+            # Ray shows an actor its own accelerator only.
+            device = "cuda:0" if plan.device.startswith("cuda") else None
             self.worker = Worker(plan, allow_code=allow_code, device=device)
         except SeeWhyError as error:
             self.refused = str(error)
