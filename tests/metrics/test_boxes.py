@@ -78,8 +78,8 @@ def test_a_spiral_is_one_piece() -> None:
 def test_boxes_overlap_as_their_masks_do() -> None:
     generator = np.random.default_rng(0)
     for _ in range(200):
-        (top, low), (left, right) = np.sort(generator.integers(0, 12, (2, 2)), 1) + [0, 1]
-        (top2, low2), (left2, right2) = np.sort(generator.integers(0, 12, (2, 2)), 1) + [0, 1]
+        (top, low), (left, right) = [*np.sort(generator.integers(0, 12, (2, 2)), 1), 0, 1]
+        (top2, low2), (left2, right2) = [*np.sort(generator.integers(0, 12, (2, 2)), 1), 0, 1]
         a, b = np.zeros((2, 13, 13), dtype=bool)
         a[top:low, left:right] = b[top2:low2, left2:right2] = True
         other = int(top2), int(low2), int(left2), int(right2)
