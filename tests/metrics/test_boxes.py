@@ -78,13 +78,13 @@ def test_a_spiral_is_one_piece() -> None:
 def test_boxes_overlap_as_their_masks_do() -> None:
     generator = np.random.default_rng(0)
     for _ in range(200):
-        (top, low), (left, right) = [*np.sort(generator.integers(0, 12, (2, 2)), 1), 0, 1]
-        (top2, low2), (left2, right2) = [*np.sort(generator.integers(0, 12, (2, 2)), 1), 0, 1]
-        a, b = np.zeros((2, 13, 13), dtype=bool)
-        a[top:low, left:right] = b[top2:low2, left2:right2] = True
-        other = int(top2), int(low2), int(left2), int(right2)
-        first, second = (int(top), int(low), int(left), int(right)), other
-        assert overlap(first, second) == pytest.approx((a & b).sum() / (a | b).sum())
+        first, second = (
+            (a, a + 1 + c, b, b + 1 + d) for a, b, c, d in generator.integers(0, 7, (2, 4)).tolist()
+        )
+        one, two = np.zeros((2, 14, 14), dtype=bool)
+        one[first[0] : first[1], first[2] : first[3]] = True
+        two[second[0] : second[1], second[2] : second[3]] = True
+        assert overlap(first, second) == pytest.approx((one & two).sum() / (one | two).sum())
 
 
 def scene() -> tuple[Tensor, Tensor]:

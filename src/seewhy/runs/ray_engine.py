@@ -146,7 +146,7 @@ class Ray:
                 raise BadInput(
                     f"Asked for the Ray cluster {self.address or 'of this machine'}",
                     f"It cannot be reached: {str(error).strip().splitlines()[0]}",
-                    "Check the address; `ray status` says which cluster runs here",
+                    "Check the address, and that RAY_AUTH_TOKEN is that of the cluster if it asks for one",
                 ) from error
             try:
                 yield
