@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from statistics import fmean
 
 import torch
-from torch import Tensor
 
-from seewhy.metrics.table import RESAMPLES, Row, Summary, Table
+from seewhy.metrics.table import Row, Summary, Table, resampled
 
 
 def class_means(table: Table, classes: Mapping[str, str], seed: int = 0) -> list[Summary]:
@@ -40,7 +39,8 @@ def _summary(rows: list[Row], classes: Mapping[str, str], seed: int) -> Summary:
     low = high = None
     if any(len(values) > 1 for values in defined.values()):
         generator = torch.Generator().manual_seed(seed)
-        drawn = torch.stack([_resampled(defined[c], generator) for c in sorted(defined)]).mean(0)
+        values = (torch.tensor(defined[c], dtype=torch.float64) for c in sorted(defined))
+        drawn = torch.stack([resampled(each, generator) for each in values]).mean(0)
         low, high = drawn.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return Summary(
         rows[0].method,
@@ -52,9 +52,3 @@ def _summary(rows: list[Row], classes: Mapping[str, str], seed: int) -> Summary:
         len(rows) - samples,
         rows[0].baseline,
     )
-
-
-def _resampled(values: list[float], generator: torch.Generator) -> Tensor:
-    """Return `(RESAMPLES,)` means of as many values, drawn from these."""
-    draws = torch.randint(len(values), (RESAMPLES, len(values)), generator=generator)
-    return torch.tensor(values, dtype=torch.float64)[draws].mean(1)

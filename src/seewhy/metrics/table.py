@@ -9,11 +9,13 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean
 
 import torch
+from torch import Tensor
 
 from seewhy.types import Json
 
-RESAMPLES = 2000
-"""Bootstrap samples of an interval."""
+_RESAMPLES = 2000
+_DRAWN = 2_000_000
+"""Numbers drawn at a time: the memory of an interval does not grow with the samples."""
 
 
 @dataclass(frozen=True)
@@ -197,12 +199,20 @@ def _summary(method: str, metric: str, baseline: bool, values: list[float], seed
             method, metric, defined[0] if defined else None, None, None, len(defined), undefined, baseline
         )
     # The same resamples of samples for every method: their intervals differ by the maps, not by luck.
-    draws = torch.randint(
-        len(defined), (RESAMPLES, len(defined)), generator=torch.Generator().manual_seed(seed)
-    )
-    means = torch.tensor(defined, dtype=torch.float64)[draws].mean(1)
+    means = resampled(torch.tensor(defined, dtype=torch.float64), torch.Generator().manual_seed(seed))
     low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return Summary(method, metric, fmean(defined), low, high, len(defined), undefined, baseline)
+
+
+def resampled(values: Tensor, generator: torch.Generator) -> Tensor:
+    """Return `(2000,)` means of as many values as there are, drawn from them with replacement."""
+    parts = torch.ones(_RESAMPLES).split(max(1, _DRAWN // len(values)))
+    return torch.cat(
+        [
+            values[torch.randint(len(values), (len(p), len(values)), generator=generator)].mean(1)
+            for p in parts
+        ]
+    )
 
 
 def _shown(summary: Summary | None) -> str:
