@@ -459,7 +459,7 @@ def test_what_is_wrong_with_a_torchvision_set_is_told(
     monkeypatch.setattr("seewhy.extras.find_spec", lambda _: None)
     with pytest.raises(MissingExtra, match=r"pip install 'seewhy\[models\]'"):
         open_dataset("torchvision:CIFAR10")
-    with pytest.raises(MissingExtra, match=r"pip install 'seewhy\[scale\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'seewhy\[data\]'"):
         open_dataset(f"hf:{tmp_path}")
 
 

@@ -98,7 +98,7 @@ class HuggingFace:
         """
         asked = f"Asked for the saved data set {where}"
         existing(where, asked, "folder", folder=True)
-        home = optional("datasets", "datasets", asked, "pip install 'seewhy[scale]'")
+        home = optional("datasets", "datasets", asked, "pip install 'seewhy[data]'")
         try:
             opened = home.load_from_disk(where)
         except Exception as error:
