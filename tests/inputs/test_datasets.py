@@ -194,7 +194,7 @@ def test_coco_options(tmp_path: Path) -> None:
     ("options", "words"),
     [
         ("", r"The folder of the photos is not named\. As in coco:"),
-        ("images=photo", r"There is no folder of photos .*photo\. Did you mean 'photos'\?"),
+        ("images=photo", r"There is no such folder of photos: .*photo\. Did you mean 'photos'\?"),
         ("images=photos&categories=cat,dgo", r"no such category\. Did you mean 'dog'\?"),
         ("images=photos&missing=ignore", r"Known: refuse, skip"),
         ("images=photos&image=photos", r"no such data option\. Did you mean 'images'\?"),
@@ -209,6 +209,14 @@ def test_wrong_coco_options_are_told(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadInput, match=words):
         open_dataset(f"coco:instances.json?{options}")
+
+
+def test_samples_of_one_name_are_told(tmp_path: Path) -> None:
+    twice = [{"id": k, "file_name": "two.png", "height": H, "width": W} for k in (4, 9)]
+    entries = [annotation(k, 1, [], [0, 0, 1, 1]) for k in (4, 9)]
+    file = coco(tmp_path, images=twice, annotations=entries)
+    with pytest.raises(BadInput, match=r"Two samples are called 'two\.png \(cat\)'"):
+        open_dataset(f"coco:{file}?images={tmp_path / 'photos'}")
 
 
 def test_photos_that_are_missing_are_counted(tmp_path: Path) -> None:
@@ -335,7 +343,9 @@ def test_what_is_wrong_with_voc_is_told(voc: Path) -> None:
         open_dataset(f"voc:{voc}?split=tset")
     with pytest.raises(UnknownName, match="Known: object, class"):
         open_dataset(f"voc:{voc}?split=test&outlines=mask")
-    with pytest.raises(UnreadableInput, match=r"There is no folder .*VOC2008\. Did you mean 'VOC2007'\?"):
+    with pytest.raises(
+        UnreadableInput, match=r"There is no such folder: .*VOC2008\. Did you mean 'VOC2007'\?"
+    ):
         open_dataset(f"voc:{voc.with_name('VOC2008')}")
     (voc / "SegmentationObject" / "000003.png").write_bytes(b"")
     with pytest.raises(UnreadableInput, match="The file is empty"):
@@ -522,7 +532,7 @@ def test_what_is_wrong_with_a_saved_set_is_told(saved: Path, tmp_path: Path) -> 
 def test_what_is_wrong_with_a_spec_is_told(tmp_path: Path, photos: Path) -> None:
     with pytest.raises(UnknownName, match=r"no such kind of data set\. Did you mean 'coco'"):
         open_dataset("cocoa:x.json")
-    with pytest.raises(UnreadableInput, match=r"There is no folder .*photo\. Did you mean 'photos'\?"):
+    with pytest.raises(UnreadableInput, match=r"There is no such folder: .*photo\. Did you mean 'photos'\?"):
         open_dataset(str(tmp_path / "photo"))
     (tmp_path / "none").mkdir()
     with pytest.raises(BadInput, match="There is no sample"):
@@ -575,7 +585,11 @@ def test_a_file_says_which_class_a_category_is(
     told = {"cat": "tabby cat", "lamp": None, "dog": 2}
     lines = "".join(f"{k}\t{'' if v is None else v}\n" for k, v in told.items())
     file.write_text(json.dumps(told) if suffix == ".json" else lines)
-    assert asked(pets(f"&classes={file}")) == [("two.png (cat)", 0), ("two.png (dog)", 2)]
+    first = pets(f"&classes={file}")
+    assert asked(first) == [("two.png (cat)", 0), ("two.png (dog)", 2)]
+    other = Labels(["lamp", "tabby, tabby cat", "crane", "crane", "dog"])
+    # The same samples with another class are other data.
+    assert fingerprint(for_model(first, LABELS)) != fingerprint(for_model(first, other))
     file.write_text(json.dumps({"cat": "tabbi"}) if suffix == ".json" else "cat\ttabbi\n")
     with pytest.raises(UnknownName, match=r"Did you mean 'tabby"):
         asked(pets(f"&classes={file}"))

@@ -140,7 +140,7 @@ def _engine(name: str, **given: int | str | None) -> Engine:
     for key, value in keywords.items():
         if key not in known:
             raise BadInput(
-                f"Asked for {value} {key}", f"The engine {name!r} has no {key}", f"Leave the {key} out"
+                f"Asked for {value} {key}", f"The engine {name!r} has none", f"Leave the {key} out"
             )
     return cls(**keywords)
 

@@ -109,10 +109,12 @@ DATASETS: Registry[Family] = Registry("kind of data set", "seewhy.inputs.dataset
 
 
 def fingerprint(dataset: Dataset, count: int | None = None) -> str:
-    """Return the first 16 hexadecimal digits of the SHA-256 of the names of the first `count` samples."""
+    """Return the first 16 hexadecimal digits of a SHA-256: names and categories of the first `count` samples."""
     digest = hashlib.sha256()
     for i in range(len(dataset) if count is None else count):
-        digest.update(dataset.name(i).encode(errors="surrogateescape") + b"\0")
+        known = dataset.category(i)
+        told = "" if known is None else f"{known.name}\0{known.index}"
+        digest.update(f"{dataset.name(i)}\0{told}\0".encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]
 
 
@@ -129,7 +131,7 @@ def existing(path: str | Path, asked: str, what: str, *, folder: bool) -> Path:
     if not path.exists():
         near = nearest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else []
         raise UnreadableInput(
-            asked, f"There is no {what} {path}", did_you_mean(near) or f"Give the path of a {noun}"
+            asked, f"There is no such {what}: {path}", did_you_mean(near) or f"Give the path of a {noun}"
         )
     if path.is_dir() != folder:
         raise UnreadableInput(

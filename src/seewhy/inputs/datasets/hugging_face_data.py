@@ -7,6 +7,7 @@ class labels are taken, and no mask. Photos are read by SeeWhy, with the limits 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from PIL import Image
@@ -45,6 +46,11 @@ class SavedPhotos:
         known: dict[Offer, str] = {"target": self.label, "truth": self.mask}
         return frozenset(offer for offer, column in known.items() if column)
 
+    @cached_property
+    def labels(self) -> list[Any]:
+        """The label of each row, as it is."""
+        return list(self.rows.select_columns(self.label)[:][self.label])
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -54,9 +60,7 @@ class SavedPhotos:
 
     def category(self, i: int) -> Category | None:
         """See `Dataset.category`."""
-        if not self.label:
-            return None
-        label = self.rows.select_columns(self.label)[i][self.label]
+        label = self.labels[i] if self.label else None
         if not isinstance(label, int):
             return None if label is None else Category(str(label))
         if label < 0:

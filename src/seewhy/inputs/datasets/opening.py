@@ -61,6 +61,9 @@ def open_dataset(spec: str) -> Adapted:
     dataset = opened(where, **own)
     if not len(dataset):
         raise BadInput(asked, "There is no sample", f"As in {DATASETS[family].example}")
+    twice = [name for name, n in Counter(map(dataset.name, range(len(dataset)))).items() if n > 1]
+    if twice:
+        raise BadInput(asked, f"Two samples are called {twice[0]!r}", "Correct the listing")
     return Adapted(dataset, told, cast(Unknown, unknown), margin)
 
 
@@ -161,8 +164,9 @@ class Asked:
         return self.of.name(self.kept[i])
 
     def category(self, i: int) -> Category | None:
-        """See `Dataset.category`."""
-        return self.of.category(self.kept[i])
+        """Return the category with the class of the model as its number."""
+        known = self.of.category(self.kept[i])
+        return None if known is None else Category(known.name, self.targets[i])
 
     def load(self, i: int) -> Sample:
         """See `Dataset.load`."""
