@@ -109,7 +109,7 @@ DATASETS: Registry[Family] = Registry("kind of data set", "seewhy.inputs.dataset
 
 
 def fingerprint(dataset: Dataset, count: int | None = None) -> str:
-    """Return the first 16 hexadecimal digits of a SHA-256: names and categories of the first `count` samples."""
+    """Return 16 hexadecimal digits that stand for the names and categories of the first `count` samples."""
     digest = hashlib.sha256()
     for i in range(len(dataset) if count is None else count):
         known = dataset.category(i)
