@@ -18,7 +18,7 @@ _DRAWN = 2_000_000
 """Numbers drawn at a time: the memory of an interval does not grow with the samples."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One measurement.
 
