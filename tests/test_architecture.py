@@ -15,7 +15,7 @@ SRC = Path(__file__).parents[1] / "src" / "seewhy"
 
 ORDER = [
     {"errors", "registry", "types"},
-    {"agreement", "execution", "files", "resize"},
+    {"agreement", "execution", "extras", "files", "resize", "specs"},
     {"batching", "inputs"},
     {"models"},
     {"targets"},

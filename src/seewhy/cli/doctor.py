@@ -20,6 +20,8 @@ EXTRAS = {
         "scikit-image",
     ),
     "benchmark": ("pyarrow",),
+    "scale": ("ray", "pyarrow"),
+    "data": ("datasets",),
 }
 """Extras that something imports today, and the packages each of them brings."""
 OFFLINE = {

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -59,6 +59,21 @@ def read_image(path: str | Path) -> Image.Image:
         raise UnreadableInput(
             asked, f"It cannot be read: {error.strerror or error}", "Check the file"
         ) from error
+
+
+def open_content(content: bytes, asked: str = "Asked to read a photo") -> Image.Image:
+    """Return the image in the content of a file, not decoded yet (see `as_photo`).
+
+    Raises
+    ------
+    UnreadableInput
+        For content that is empty, too large or no photo.
+    """
+    if not content:
+        raise UnreadableInput(asked, "It is empty", "Copy it again")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _open(io.BytesIO(content), asked)
 
 
 def as_photo(image: Image.Image, asked: str = "Asked to read a photo") -> Image.Image:
@@ -125,7 +140,7 @@ def _siblings(path: Path) -> list[str]:
     return []
 
 
-def _open(file: IO[bytes], asked: str) -> Image.Image:
+def _open(file: io.BufferedReader | io.BytesIO, asked: str) -> Image.Image:
     try:
         image = Image.open(file, formats=[f for f in FORMATS if f in _available()])
     except Image.DecompressionBombError as error:

@@ -31,16 +31,27 @@ def read_mask(path: str | Path) -> Image.Image:
     """
     read_image(path)  # says in plain words what is wrong with a file
     with Image.open(path) as opened:
-        image = ImageOps.exif_transpose(opened)
-        if image.has_transparency_data:
-            if np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
-                raise UnreadableInput(
-                    f"Asked to read the mask {path}",
-                    "It has transparent pixels",
-                    "Save it opaque: black where there is no evidence, white where there is",
-                )
-            image = image.convert("RGB")
-        one = image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;16")
-        values = np.asarray(image if one else image.convert("RGB"))
+        return as_mask(opened, f"Asked to read the mask {path}")
+
+
+def as_mask(image: Image.Image, asked: str = "Asked to read a mask") -> Image.Image:
+    """Return an opened image as `read_mask` does.
+
+    Raises
+    ------
+    UnreadableInput
+        For transparent pixels.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.has_transparency_data:
+        if np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
+            raise UnreadableInput(
+                asked,
+                "It has transparent pixels",
+                "Save it opaque: black where there is no evidence, white where there is",
+            )
+        image = image.convert("RGB")
+    one = image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;16")
+    values = np.asarray(image if one else image.convert("RGB"))
     on = values != 0 if values.ndim == 2 else (values != 0).any(2)
     return Image.fromarray(on.astype(np.uint8) * 255)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean
 
 import torch
+from torch import Tensor
 
 from seewhy.types import Json
 
@@ -198,13 +199,20 @@ def _summary(method: str, metric: str, baseline: bool, values: list[float], seed
             method, metric, defined[0] if defined else None, None, None, len(defined), undefined, baseline
         )
     # The same resamples of samples for every method: their intervals differ by the maps, not by luck.
-    known, generator = torch.tensor(defined, dtype=torch.float64), torch.Generator().manual_seed(seed)
-    parts = torch.ones(_RESAMPLES).split(max(1, _DRAWN // len(defined)))
-    means = torch.cat(
-        [known[torch.randint(len(known), (len(p), len(known)), generator=generator)].mean(1) for p in parts]
-    )
+    means = resampled(torch.tensor(defined, dtype=torch.float64), torch.Generator().manual_seed(seed))
     low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return Summary(method, metric, fmean(defined), low, high, len(defined), undefined, baseline)
+
+
+def resampled(values: Tensor, generator: torch.Generator) -> Tensor:
+    """Return `(2000,)` means of as many values as there are, drawn from them with replacement."""
+    parts = torch.ones(_RESAMPLES).split(max(1, _DRAWN // len(values)))
+    return torch.cat(
+        [
+            values[torch.randint(len(values), (len(p), len(values)), generator=generator)].mean(1)
+            for p in parts
+        ]
+    )
 
 
 def _shown(summary: Summary | None) -> str:

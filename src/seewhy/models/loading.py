@@ -28,7 +28,8 @@ from torch import nn
 from seewhy.errors import BadInput, SeeWhyError, UnknownName, UnreadableInput, nearest
 from seewhy.models.model import Activation, Model
 from seewhy.models.preprocessing import Fit, Interpolation, Preprocessing
-from seewhy.models.sources.base import FAMILIES, PACKAGED, Options, Value, pair
+from seewhy.models.sources.base import FAMILIES, PACKAGED, pair
+from seewhy.specs import Options, parse
 
 _CODE = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_]\w*)")
 
@@ -93,39 +94,6 @@ def as_model(model: Model | nn.Module | str) -> Model:
     if isinstance(model, Model):
         return model
     return load(model) if isinstance(model, str) else Model(model)
-
-
-def parse(spec: str) -> tuple[str, dict[str, Value]]:
-    """Split a spec into what stands before the question mark and its options.
-
-    Raises
-    ------
-    BadInput
-        For an option without a value.
-    """
-    head, _, tail = spec.strip().partition("?")
-    values: dict[str, Value] = {}
-    for option in filter(None, tail.split("&")):
-        key, equals, text = option.partition("=")
-        if not (key and equals and text):
-            raise BadInput(
-                f"Asked for the model {spec!r}",
-                f"The option {option!r} has no value",
-                "Write ?key=value&key=value",
-            )
-        values[key.strip()] = _value(text.strip())
-    return head, values
-
-
-def _value(text: str) -> Value:
-    if text.casefold() in ("true", "false"):
-        return text.casefold() == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 def _build(head: str, options: Options, *, allow_code: bool) -> Model:

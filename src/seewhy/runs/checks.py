@@ -18,6 +18,7 @@ from seewhy.errors import BadInput, Cancelled, DoesNotFit
 from seewhy.execution import Execution
 from seewhy.inputs.batch import Inputs
 from seewhy.inputs.datasets.base import Dataset, fingerprint
+from seewhy.inputs.datasets.opening import Asked
 from seewhy.metrics.base import Metric
 from seewhy.metrics.baselines import BASELINES
 from seewhy.metrics.remembered import unmoved
@@ -39,6 +40,7 @@ def rests_on(plan: Plan, model: Model, data: Dataset, count: int) -> Json:
         "preprocessing": model.preprocess.to_json() if model.preprocess is not None else None,
         "data_sha256": fingerprint(data, count),
         "samples": count,
+        "skipped": data.skipped if isinstance(data, Asked) else {},
         "seewhy": seewhy.__version__,
         "torch": metadata.version("torch"),
         "python": platform.python_version(),
@@ -64,7 +66,7 @@ def unfit(plan: Plan, model: Model, data: Dataset) -> dict[str, str]:
         )
     sample = _readable(model, data)
     reasons = {label: method.unfit(model) for label, method in methods.items()}
-    reasons |= {label: _no_truth(metric, data) for label, metric in metrics.items()}
+    reasons |= {label: _no_truth(metric, data, plan) for label, metric in metrics.items()}
     if sample is None:
         return {label: why for label, why in reasons.items() if why}
     execution = Execution(
@@ -125,9 +127,16 @@ def _readable(model: Model, data: Dataset) -> Inputs | None:
     return None
 
 
-def _no_truth(metric: Metric, data: Dataset) -> str:
+def _no_truth(metric: Metric, data: Dataset, plan: Plan) -> str:
     need = needed(metric)
-    if need is None or need in data.offers:
+    if need is None:
+        return ""
+    if need in data.offers:
+        if "target" in data.offers and not plan.target:
+            return (
+                "it compares maps with the place of each sample's own class, and the maps are of the model's "
+                'answer; give the target "truth", or "top 1" to compare with the model\'s answer all the same'
+            )
         return ""
     return f"it compares maps with {TRUTHS[need].against}, and the data do not say that"
 

@@ -14,7 +14,7 @@ from typing import Any
 from seewhy.errors import BadInput, Cancelled, DoesNotFit
 from seewhy.execution import Progress
 from seewhy.files import write_atomically
-from seewhy.inputs.datasets.base import Dataset, open_dataset
+from seewhy.inputs.datasets import Dataset
 from seewhy.models.loading import load
 from seewhy.runs import checks
 from seewhy.runs.engine import Engine, Lost
@@ -23,6 +23,7 @@ from seewhy.runs.kept import KeptMaps
 from seewhy.runs.local_engine import Local
 from seewhy.runs.plan import Plan
 from seewhy.runs.results import arrow, write_results
+from seewhy.runs.samples import samples_of
 from seewhy.runs.study import Study, open_study
 from seewhy.runs.units import Record, Task, Unit, units_of
 from seewhy.types import Json
@@ -80,10 +81,10 @@ def benchmark(
     plan = _plan(plan, keys)
     out = Path(out)
     begun = check_folder(out, plan)
-    data = open_dataset(plan.data)
-    count = min(len(data), plan.samples or len(data))
     with contextlib.redirect_stdout(sys.stderr):  # what a model's own code prints is no result
         model = load(plan.model, allow_code=allow_code)
+    data = samples_of(plan, model)
+    count = min(len(data), plan.samples or len(data))
     facts = checks.rests_on(plan, model, data, count)
     if begun:
         facts["left_out"] = read_facts(out)["left_out"]

@@ -22,7 +22,7 @@ from seewhy.attribution import Attribution
 from seewhy.errors import BadInput
 from seewhy.execution import Execution, Passes
 from seewhy.inputs.batch import Inputs
-from seewhy.inputs.datasets.base import Sample, open_dataset
+from seewhy.inputs.datasets import Sample
 from seewhy.metrics.base import Metric
 from seewhy.metrics.baselines import BASELINES
 from seewhy.metrics.remembered import again, target_of, unmoved
@@ -31,6 +31,7 @@ from seewhy.models.loading import load
 from seewhy.perturb.calibration import forget
 from seewhy.question import Question, ask
 from seewhy.runs.plan import TRUTH, Plan
+from seewhy.runs.samples import samples_of
 from seewhy.runs.truth import mask_of
 from seewhy.runs.units import Record, Task, Unit
 from seewhy.targets import Target, TargetLike
@@ -56,7 +57,7 @@ class Worker:
         self.plan = plan
         with contextlib.redirect_stdout(sys.stderr):  # what a model's own code prints is no result
             self.model = load(plan.model, allow_code=allow_code, device=device or plan.device)
-        self.data = open_dataset(plan.data)
+        self.data = samples_of(plan, self.model)
         self.methods = {choice.label: choice.method() for choice in plan.methods}
         self.metrics = {choice.label: choice.metric() for choice in plan.metrics}
         self.execution = Execution(

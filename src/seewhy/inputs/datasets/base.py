@@ -1,24 +1,43 @@
 """Data sets: a fixed list of named samples, each read when it is asked for.
 
-A spec is a folder (`photos`), or `family:WHERE` (`coco:instances.json?images=DIR`), with options
-`?key=value&key=value`. Nothing is read when a data set is opened but the list of what is there, so that one
-damaged photo costs itself and not the run.
+Nothing is read when a data set is opened but the list of what is there, so that one damaged photo costs
+itself and not the run.
 """
 
 from __future__ import annotations
 
 import hashlib
-import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from PIL.Image import Image
 
-from seewhy.errors import BadInput, UnknownName
+from seewhy.errors import UnreadableInput, did_you_mean, nearest
 from seewhy.registry import Registry
 
 Offer = Literal["target", "truth"]
 """What a data set may know of its samples besides the photo: see `Sample`."""
+
+
+@dataclass(frozen=True)
+class Category:
+    """What an object or photo is, in the words of the data set.
+
+    Parameters
+    ----------
+    name
+        As the data set spells it.
+    index
+        Its number, where the data set counts its classes from 0 as a classifier does; None elsewhere.
+    classes
+        How many classes it counts then; 0 where that is not known.
+    """
+
+    name: str
+    index: int | None = None
+    classes: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,6 +76,9 @@ class Dataset(Protocol):
     def name(self, i: int) -> str:
         """Return the name of sample `i`: the same in every run, no other sample has it."""
 
+    def category(self, i: int) -> Category | None:
+        """Return what sample `i` shows, without reading it; None where that is not known."""
+
     def load(self, i: int) -> Sample:
         """Read sample `i`.
 
@@ -77,49 +99,71 @@ class Family(Protocol):
 
     @staticmethod
     def open(where: str) -> Dataset:
-        """Return the data set at `where`; the keywords of the options, all strings, follow it."""
+        """Return the data set at `where`.
+
+        More keywords, each with a default of its type, are the options of the spec; `**rest` takes the rest.
+        """
 
 
 DATASETS: Registry[Family] = Registry("kind of data set", "seewhy.inputs.datasets")
 
 
-def open_dataset(spec: str) -> Dataset:
-    """Return the data set of a spec.
+def fingerprint(dataset: Dataset, count: int | None = None) -> str:
+    """Return 16 hexadecimal digits that stand for the names and categories of the first `count` samples."""
+    digest = hashlib.sha256()
+    for i in range(len(dataset) if count is None else count):
+        known = dataset.category(i)
+        told = "" if known is None else f"{known.name}\0{known.index}"
+        digest.update(f"{dataset.name(i)}\0{told}\0".encode(errors="surrogateescape"))
+    return digest.hexdigest()[:16]
+
+
+def existing(path: str | Path, asked: str, what: str, *, folder: bool) -> Path:
+    """Return `path` if it is there and is a folder (or, else, a file).
 
     Raises
     ------
-    UnknownName
-        For a family or option that does not exist.
-    BadInput
-        For a folder or file that is missing, or a data set without samples.
+    UnreadableInput
+        When it is missing, with names beside it that look like it, or is the other.
     """
-    head, _, tail = spec.partition("?")
-    family, colon, where = head.partition(":")
-    if not colon or len(family) < 2 or "/" in family:  # a folder, also one on a drive of Windows
-        family, where = "folder", head
-    opened = DATASETS[family].open
-    known = list(inspect.signature(opened).parameters)[1:]
-    options: dict[str, str] = {}
-    for option in filter(None, tail.split("&")):
-        key, equals, text = option.partition("=")
-        if not (key and equals and text):
-            raise BadInput(
-                f"Asked for the data {spec!r}", f"The option {option!r} has no value", "Write ?key=value"
-            )
-        if key not in known:
-            raise UnknownName(f"option of {family}", key, known)
-        options[key] = text
-    dataset = opened(where, **options)
-    if not len(dataset):
-        raise BadInput(
-            f"Asked for the data {spec!r}", "There is no sample", f"As in {DATASETS[family].example}"
+    path = Path(path)
+    noun = "folder" if folder else "file"
+    if not path.exists():
+        near = nearest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else []
+        raise UnreadableInput(
+            asked, f"There is no such {what}: {path}", did_you_mean(near) or f"Give the path of a {noun}"
         )
-    return dataset
+    if path.is_dir() != folder:
+        raise UnreadableInput(
+            asked, f"{path} is a {'folder' if path.is_dir() else 'file'}", f"Give a {noun} for the {what}"
+        )
+    return path
 
 
-def fingerprint(dataset: Dataset, count: int | None = None) -> str:
-    """Return the first 16 hexadecimal digits of the SHA-256 of the names of the first `count` samples."""
-    digest = hashlib.sha256()
-    for i in range(len(dataset) if count is None else count):
-        digest.update(dataset.name(i).encode(errors="surrogateescape") + b"\0")
-    return digest.hexdigest()[:16]
+def inside(folder: Path, name: str, asked: str) -> Path:
+    """Return the path of a file that a listing names, which must lie below `folder`.
+
+    Raises
+    ------
+    UnreadableInput
+        For a name that leads elsewhere.
+    """
+    relative = Path(name)
+    if relative.is_absolute() or ".." in relative.parts or not relative.parts:
+        raise UnreadableInput(asked, f"The file name {name!r} leads out of {folder}", "Correct the listing")
+    return folder / relative
+
+
+def all_there(files: Sequence[Path], asked: str, what: str, do: str) -> None:
+    """Check that every file of a listing is there.
+
+    Raises
+    ------
+    UnreadableInput
+        With the first that is missing, and how many are.
+    """
+    missing = [file for file in files if not file.is_file()]
+    if missing:
+        raise UnreadableInput(
+            asked, f"{len(missing)} of {len(files)} {what} are missing, the first of them {missing[0]}", do
+        )

@@ -16,11 +16,14 @@ Paper
     https://arxiv.org/abs/1608.00507
 Departures
     The tolerance of 15 pixels counts pixels of the input, not of the original photo; 0 asks for a maximum on
-    the mask itself. Ties are our choice, since common code takes whichever the library finds first: the
+    the mask itself. For the published tolerance, in pixels of the photo, grow the evidence before it is cut
+    (`seewhy benchmark --data "voc:VOC2007?split=test&margin=15"`) and take tolerance 0. Ties are our choice,
+    since common code takes whichever the library finds first: the
     expected score of a maximum drawn among the tied ones, so that a constant map scores the (grown) mask's
     share of the picture, as random pointing does, and `notes` has how many tie. The maximum is that of the
     map as it stands: of a signed map, the strongest evidence for the target. A map that is not finite has no
-    maximum: its value is NaN, left out of means. The mean is over samples, not first over classes. In clips
+    maximum: its value is NaN, left out of means. The mean is over samples; `seewhy.metrics.class_means`
+    takes it first over those of a class, as published. In clips
     the tolerance reaches within a frame only (ours).
 """
 

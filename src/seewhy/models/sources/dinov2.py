@@ -17,9 +17,11 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, interpolate
 
 from seewhy.errors import BadInput, UnreadableInput
+from seewhy.extras import optional, packaged_file
 from seewhy.models.model import Model
 from seewhy.models.preprocessing import Preprocessing
-from seewhy.models.sources.base import ONNX, PACKAGED, Options, PackagedModel, optional, packaged_file
+from seewhy.models.sources.base import ONNX, PACKAGED, PackagedModel
+from seewhy.specs import Options
 
 _PATCH, _WIDTH, _HEADS, _BLOCKS, _SIDE = 14, 384, 6, 12, 37
 """Patch edge in pixels, width, heads and blocks; patches along an edge in pretraining (518 pixels)."""

@@ -7,18 +7,12 @@ for ImageNet's. Resize as in timm's EfficientNet-Lite0: shorter edge 256, bicubi
 
 from __future__ import annotations
 
+from seewhy.extras import optional, packaged_file
 from seewhy.models.labels import imagenet_labels
 from seewhy.models.model import Model
 from seewhy.models.preprocessing import Preprocessing
-from seewhy.models.sources.base import (
-    DEMO,
-    PACKAGED,
-    Options,
-    PackagedModel,
-    optional,
-    packaged_file,
-    read_weights,
-)
+from seewhy.models.sources.base import DEMO, PACKAGED, PackagedModel, read_weights
+from seewhy.specs import Options
 
 
 @PACKAGED.register

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from seewhy.errors import BadInput, UnreadableInput
+from seewhy.extras import optional
 from seewhy.models.model import Model
 from seewhy.models.preprocessing import Fit, Interpolation, Preprocessing
 from seewhy.models.sources import timm_family
-from seewhy.models.sources.base import FAMILIES, MODELS, Family, Options, from_network, optional
+from seewhy.models.sources.base import FAMILIES, MODELS, Family, from_network
+from seewhy.specs import Options
 from seewhy.types import Json
 
 _CLIP_MEAN, _CLIP_STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from seewhy.errors import BadInput, DoesNotFit, UnreadableInput
+from seewhy.extras import optional
 from seewhy.models.labels import imagenet_labels
 from seewhy.models.model import Model
 from seewhy.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from seewhy.models.sources.base import FAMILIES, ONNX, Family, Options, optional
+from seewhy.models.sources.base import FAMILIES, ONNX, Family
+from seewhy.specs import Options
 
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 

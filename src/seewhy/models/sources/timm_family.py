@@ -10,10 +10,12 @@ from math import floor
 from typing import Any
 
 from seewhy.errors import BadInput, UnknownName
+from seewhy.extras import optional
 from seewhy.models.labels import Labels, imagenet_labels
 from seewhy.models.model import Model
 from seewhy.models.preprocessing import Fit, Preprocessing
-from seewhy.models.sources.base import FAMILIES, MODELS, Family, Options, from_network, optional, pair
+from seewhy.models.sources.base import FAMILIES, MODELS, Family, from_network, pair
+from seewhy.specs import Options
 
 _COMMON = ("size", "mean", "std", "resize", "fit", "interpolation", "output", "activation", "probe")
 

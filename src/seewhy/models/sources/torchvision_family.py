@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from seewhy.errors import BadInput, UnknownName
+from seewhy.extras import optional
 from seewhy.models.labels import Labels, imagenet_labels
 from seewhy.models.model import Model
 from seewhy.models.preprocessing import Preprocessing
-from seewhy.models.sources.base import FAMILIES, MODELS, Family, Options, from_network, optional
+from seewhy.models.sources.base import FAMILIES, MODELS, Family, from_network
+from seewhy.specs import Options
 
 CLIP = 16
 """Frames of a clip for video models: what torchvision's were trained and rated with."""
