@@ -26,6 +26,7 @@ ORDER = [
     {"methods"},
     {"conformance", "metrics"},
     {"report"},
+    {"runs"},
     {"verbs"},
     {"cli", "__main__"},
 ]
