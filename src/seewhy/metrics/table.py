@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from seewhy.types import Json
 
-_RESAMPLES = 2000
+if TYPE_CHECKING:
+    from seewhy.metrics.meta.reliability import Reliability
+
+_RESAMPLES, _AT_ONCE = 2000, 1_000_000
+_Key = tuple[str, str, bool]
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,32 @@ class Table:
         groups: dict[tuple[str, str, bool], list[float]] = {}
         for row in self.rows:
             groups.setdefault((row.method, row.metric, row.baseline), []).append(row.value)
-        return [_summary(*key, values, seed) for key, values in groups.items()]
+        defined = {key: [v for v in values if not math.isnan(v)] for key, values in groups.items()}
+        ends = _intervals(defined, seed)
+        return [
+            Summary(
+                method,
+                metric,
+                fmean(values) if values else None,
+                *ends[method, metric, baseline],
+                len(values),
+                len(groups[method, metric, baseline]) - len(values),
+                baseline,
+            )
+            for (method, metric, baseline), values in defined.items()
+        ]
+
+    def reliability(self) -> list[Reliability]:
+        """Return how far each metric can be believed here: see `seewhy.metrics.meta.metric_reliability`.
+
+        Raises
+        ------
+        BadInput
+            For fewer than two samples, or fewer than two maps of each.
+        """
+        from seewhy.metrics.meta.reliability import metric_reliability
+
+        return metric_reliability(self)
 
     def curves(self) -> list[MeanCurve]:
         """Return the mean curve of every method under every metric that follows one, in order.
@@ -188,20 +219,30 @@ class Table:
         return f"Mean over {samples} samples [95 % bootstrap interval over samples]."
 
 
-def _summary(method: str, metric: str, baseline: bool, values: list[float], seed: int) -> Summary:
-    defined = [v for v in values if not math.isnan(v)]
-    undefined = len(values) - len(defined)
-    if len(defined) < 2:
-        return Summary(
-            method, metric, defined[0] if defined else None, None, None, len(defined), undefined, baseline
-        )
-    # The same resamples of samples for every method: their intervals differ by the maps, not by luck.
-    draws = torch.randint(
-        len(defined), (_RESAMPLES, len(defined)), generator=torch.Generator().manual_seed(seed)
-    )
-    means = torch.tensor(defined, dtype=torch.float64)[draws].mean(1)
-    low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return Summary(method, metric, fmean(defined), low, high, len(defined), undefined, baseline)
+def _intervals(
+    columns: Mapping[_Key, Sequence[float]], seed: int
+) -> dict[_Key, tuple[float, float] | tuple[None, None]]:
+    """Return the ends of the 95 % bootstrap interval of each mean; None for fewer than two values."""
+    by_count: dict[int, list[_Key]] = {}
+    for key, values in columns.items():
+        by_count.setdefault(len(values), []).append(key)
+    ends: dict[_Key, tuple[float, float] | tuple[None, None]] = {}
+    for n, keys in by_count.items():
+        if n < 2:
+            ends |= dict.fromkeys(keys, (None, None))
+            continue
+        # The same resamples of samples for every method: their intervals differ by the maps, not by luck.
+        tensors = [torch.tensor(columns[key], dtype=torch.float64) for key in keys]
+        means: list[list[Tensor]] = [[] for _ in keys]
+        generator, step = torch.Generator().manual_seed(seed), max(1, _AT_ONCE // n)
+        for start in range(0, _RESAMPLES, step):
+            draws = torch.randint(n, (min(step, _RESAMPLES - start), n), generator=generator)
+            for each, column in zip(means, tensors, strict=True):
+                each.append(column[draws].mean(1))
+        for key, each in zip(keys, means, strict=True):
+            low, high = torch.cat(each).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+            ends[key] = (low, high)
+    return ends
 
 
 def _shown(summary: Summary | None) -> str:

@@ -228,9 +228,9 @@ def _cell(mean: Mean | None, lines: Sequence[Mean]) -> str:
     close = [
         m for m in same if m.baseline and mean.low is not None and m.low is not None and not mean.apart(m)
     ]
-    shown = f'<span class="best">{_score(mean.mean)} best</span>' if best else _score(mean.mean)
+    shown = f'<span class="best">{score(mean.mean)} best</span>' if best else score(mean.mean)
     interval = (
-        f"<small>{_score(mean.low)} to {_score(mean.high)}</small>"
+        f"<small>{score(mean.low)} to {score(mean.high)}</small>"
         if mean.low is not None and mean.high is not None
         else ""
     )
@@ -242,7 +242,8 @@ def _cell(mean: Mean | None, lines: Sequence[Mean]) -> str:
     return f'<td class="num">{shown}{interval}{remark}</td>'
 
 
-def _score(value: float) -> str:
+def score(value: float) -> str:
+    """Return a measured value in three decimals, or in three digits where these say too little."""
     return f"{value:.3f}" if 0.001 <= abs(value) < 100 or value == 0 else number(value)
 
 

@@ -93,7 +93,7 @@ class Reliability:
     order
         Friedman's test and mean places.
     pairs
-        Paired tests of every two methods.
+        Paired tests of every two maps, all baselines included.
     """
 
     metric: str
@@ -125,19 +125,26 @@ class Reliability:
 
     @property
     def places(self) -> dict[str, tuple[int, int]]:
-        """The best and worst place of each method that the paired tests leave open."""
-        return place_ranges(self.methods, self.pairs)
+        """The best and worst place of each method and baseline that the paired tests leave open."""
+        return place_ranges(
+            list(dict.fromkeys(m for c in self.pairs for m in (c.better, c.worse))), self.pairs
+        )
 
     @property
     def verdict(self) -> Verdict:
         """In a few words what the numbers say."""
-        apart, real = sum(c.told_apart for c in self.pairs), len(self.methods) - (RANDOM in self.methods)
-        if not apart:
+        real = len(self.methods) - (RANDOM in self.methods)
+        if not any(c.told_apart for c in self._own):
             return "tells nothing apart"
         if len(self.below_random) > len(self.above_random):
             return "prefers noise"
         whole = RANDOM not in self.methods or len(self.above_random) == real
         return "tells methods apart" if whole and self.repeatable >= REPEATABLE else "tells some apart"
+
+    @property
+    def _own(self) -> list[Comparison]:
+        """The pairs without the other baselines."""
+        return [c for c in self.pairs if {c.better, c.worse} <= set(self.methods)]
 
     def __str__(self) -> str:
         return f"{self.metric} {self.verdict} on these {self.samples} samples. " + " ".join(self.reasons())
@@ -155,7 +162,7 @@ class Reliability:
                     told.append(f"Worse than the random map: {', '.join(self.below_random)}.")
                 if neither:
                     told.append(f"Not told from the random map: {', '.join(neither)}.")
-        inner = [c for c in self.pairs if RANDOM not in (c.better, c.worse)]
+        inner = [c for c in self._own if RANDOM not in (c.better, c.worse)]
         if inner:
             apart = sum(c.told_apart for c in inner)
             told.append(
@@ -190,11 +197,12 @@ def metric_reliability(table: Table, metric: str | None = None) -> list[Reliabil
         When there is nothing to compare.
     """
     names = list(table.higher_is_better) if metric is None else [metric]
-    return [reliability(outcomes(table, name)) for name in names]
+    return [
+        _reliability(outcomes(table, name), comparisons(outcomes(table, name, others=True))) for name in names
+    ]
 
 
-def reliability(found: Outcomes, seed: int = 0) -> Reliability:
-    """Return how far the metric whose outcomes these are can be believed; `seed` draws the resamples."""
+def _reliability(found: Outcomes, pairs: list[Comparison], seed: int = 0) -> Reliability:
     places = found.places()
     centred = places - places.mean(1, keepdim=True)
     length = centred.norm(dim=1, keepdim=True)
@@ -223,7 +231,7 @@ def reliability(found: Outcomes, seed: int = 0) -> Reliability:
         random_place=place,
         random_last=last,
         order=friedman(found),
-        pairs=tuple(comparisons(found)),
+        pairs=tuple(pairs),
     )
 
 
