@@ -221,12 +221,12 @@ class Table:
 
 def _intervals(
     columns: Mapping[_Key, Sequence[float]], seed: int
-) -> dict[_Key, tuple[float, float] | tuple[None, None]]:
+) -> dict[_Key, tuple[float | None, float | None]]:
     """Return the ends of the 95 % bootstrap interval of each mean; None for fewer than two values."""
     by_count: dict[int, list[_Key]] = {}
     for key, values in columns.items():
         by_count.setdefault(len(values), []).append(key)
-    ends: dict[_Key, tuple[float, float] | tuple[None, None]] = {}
+    ends: dict[_Key, tuple[float | None, float | None]] = {}
     for n, keys in by_count.items():
         if n < 2:
             ends |= dict.fromkeys(keys, (None, None))
