@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from seewhy.models.loading import load
     from seewhy.models.model import Model
     from seewhy.models.preprocessing import Preprocessing
-    from seewhy.verbs import evaluate, explain, list_methods, list_metrics, open
+    from seewhy.verbs import benchmark, evaluate, explain, list_methods, list_metrics, open
 
 __version__ = "0.1.0"
 
@@ -27,6 +27,7 @@ _HOMES = {
     "Model": "seewhy.models.model",
     "Preprocessing": "seewhy.models.preprocessing",
     "SeeWhyError": "seewhy.errors",
+    "benchmark": "seewhy.verbs",
     "evaluate": "seewhy.verbs",
     "explain": "seewhy.verbs",
     "list_methods": "seewhy.verbs",
@@ -42,6 +43,7 @@ __all__ = [
     "Model",
     "Preprocessing",
     "SeeWhyError",
+    "benchmark",
     "evaluate",
     "explain",
     "list_methods",

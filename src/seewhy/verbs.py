@@ -16,9 +16,10 @@ from seewhy.methods.base import METHODS, Cost, Method
 from seewhy.metrics.evaluation import evaluate, list_metrics
 from seewhy.models.loading import as_model
 from seewhy.models.model import Model
+from seewhy.runs.run import benchmark
 from seewhy.targets import TargetLike
 
-__all__ = ["Fit", "evaluate", "explain", "list_methods", "list_metrics", "open"]
+__all__ = ["Fit", "benchmark", "evaluate", "explain", "list_methods", "list_metrics", "open"]
 
 _RUN = {f.name for f in fields(Execution)}
 

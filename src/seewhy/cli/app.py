@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cyclopts import App
 
 import seewhy
-from seewhy.cli import compare, demo, doctor, evaluate, explain, lists
+from seewhy.cli import benchmark, compare, demo, doctor, evaluate, explain, lists
 
 HELP = """Where did a vision model look, and can the answer be believed?
 
@@ -26,6 +26,7 @@ def build(tokens: Sequence[str]) -> App:
     for command in (
         compare.compare,
         evaluate.evaluate,
+        benchmark.benchmark,
         lists.methods,
         lists.metrics,
         lists.layers,

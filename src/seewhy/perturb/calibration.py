@@ -27,6 +27,7 @@ from torch import Tensor
 from seewhy.agreement import Agreement
 from seewhy.batching import is_out_of_memory
 from seewhy.execution import Precision
+from seewhy.models.model import Model
 from seewhy.models.replica import Replica, replicate
 from seewhy.perturb.edits import Edits, Jobs
 from seewhy.question import Question
@@ -137,6 +138,12 @@ def calibrate(question: Question, edits: Edits, read: Read | None, batch: int) -
     found = replace(found, facts=facts)
     model.facts[key] = question.weights, found
     return found
+
+
+def forget(model: Model) -> None:
+    """Drop what trials found, so that the next run does not depend on those before it."""
+    for key in [k for k in model.facts if isinstance(k, tuple) and k[0] in ("calibration", "replica")]:
+        del model.facts[key]
 
 
 def _search(trial: _Trial, asked: Precision, *, fold: bool) -> Calibration:

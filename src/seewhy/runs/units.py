@@ -42,12 +42,15 @@ class Task:
         Units that are not recorded yet, in the order in which they must be done.
     maps
         By the label of a method, its maps where they were made earlier.
+    unexplained
+        By the same, why some samples have none, by their place in the chunk.
     """
 
     chunk: int
     indices: range
     todo: tuple[Unit, ...]
     maps: dict[str, tuple[Attribution, ...]] = field(default_factory=dict)
+    unexplained: dict[str, dict[int, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Record:
 
 
 def units_of(chunk: int, methods: Sequence[str], metrics: Sequence[str]) -> Iterator[Unit]:
-    """Yield every unit of a chunk in order: the samples, each method and its scores, the baselines' scores."""
+    """Yield every unit of a chunk in order: samples, each method and its scores, the baselines' scores."""
     yield Unit(chunk)
     for method in methods:
         yield Unit(chunk, method)

@@ -17,7 +17,7 @@ from PIL.Image import Image
 from seewhy.errors import BadInput, UnknownName
 from seewhy.registry import Registry
 
-Offer = Literal["target", "truth", "fixations", "density"]
+Offer = Literal["target", "truth"]
 """What a data set may know of its samples besides the photo: see `Sample`."""
 
 
@@ -33,17 +33,11 @@ class Sample:
         Index or label of its class; None where it is not known.
     truth
         Mode "L", of the photo's size: 0 where there is no evidence for the target. Boxes come filled.
-    fixations
-        Mode "L", of the photo's size: not 0 at each pixel that somebody looked at.
-    density
-        Mode "F", of the photo's size: how often people looked where.
     """
 
     image: Image
     target: int | str | None = None
     truth: Image | None = None
-    fixations: Image | None = None
-    density: Image | None = None
 
 
 @runtime_checkable

@@ -6,19 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from PIL import Image
+
 from seewhy.errors import BadInput
 from seewhy.inputs.datasets.base import DATASETS, Dataset, Offer, Sample
-from seewhy.inputs.images import read_image
+from seewhy.inputs.images import FORMATS, read_image
 
-ENDINGS = ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "tif", "tiff", "bmp") + (
-    "ppm",
-    "pgm",
-    "pnm",
-    "avif",
-    "jp2",
-    "tga",
-    "ico",
-)
+
+def endings() -> frozenset[str]:
+    """Return how the names of photos end, with the dot, in small letters."""
+    known = Image.registered_extensions()
+    return frozenset(ending for ending, kind in known.items() if kind in FORMATS)
 
 
 @dataclass(frozen=True)
@@ -62,8 +60,7 @@ class Folder:
             raise BadInput(
                 f"Asked for the photos in {root}", "There is no such folder", "Give a folder of photos"
             )
-        found = (
-            p.relative_to(root) for p in root.rglob("*") if p.suffix.lower()[1:] in ENDINGS and p.is_file()
-        )
+        photo = endings()
+        found = (p.relative_to(root) for p in root.rglob("*") if p.suffix.lower() in photo and p.is_file())
         files = sorted(p.as_posix() for p in found if not any(part.startswith(".") for part in p.parts))
         return Photos(root, tuple(files))
