@@ -208,3 +208,12 @@ def test_what_cannot_be_compared() -> None:
 def test_where_users_find_it() -> None:
     table = table_of(np.tile(np.arange(2.0), (3, 1)), ["random", "a"])
     assert seewhy.metrics.metric_reliability(table)[0].metric == "m"
+
+
+def test_too_few_samples_are_told() -> None:
+    """Seven samples that agree wholly cannot tell one of ten pairs apart; nine can."""
+    few, enough = (one(np.tile(np.arange(5.0), (n, 1)), METHODS) for n in (7, 9))
+    assert few.verdict == "tells nothing apart"
+    assert few.shortage == "To tell any of 10 pairs apart takes 9 samples at least."
+    assert few.shortage in str(few)
+    assert (enough.verdict, enough.shortage) == ("tells methods apart", "")

@@ -107,7 +107,7 @@ def test_what_it_says_of_metrics_and_methods() -> None:
     assert "Insertion tells methods apart on these 30 samples. Grad-CAM comes first." in text
     assert "Deletion prefers noise on these 30 samples." in text
     assert "Road tells nothing apart on these 30 samples." in text
-    assert "Worse than the random map: grad_cam, rise." in text
+    assert "Worse than the random map: Grad-CAM, RISE." in text
     assert re.search(r"\b0\.(59|60)\d\b", cell(html, "Grad-CAM", 1))
     assert "place 1 " in cell(html, "Grad-CAM", 1) + " "
     assert "place 2" in cell(html, "RISE", 1)
@@ -235,6 +235,17 @@ def test_how_to_get_it_again() -> None:
 def test_two_samples_and_one() -> None:
     assert "tells nothing apart on these 2 samples" in Parsed(page(study(2))).text
     assert "Too few samples" in Parsed(page(study(1))).text
+
+
+def test_a_metric_that_ties_everything_has_no_numbers() -> None:
+    made = study()
+    made.table = Table(
+        tuple(Row(r.sample, r.method, r.metric, 1.0, r.baseline) for r in made.table.rows),
+        made.table.higher_is_better,
+    )
+    text = Parsed(page(made)).text
+    assert "nan" not in text
+    assert "Fewer than two samples put the methods in any order." in text
 
 
 def test_undefined_values() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seewhy.cli.faithfulness import measured, named_metrics, print_scores, table_json
+from seewhy.cli.faithfulness import measured, named_metrics, print_scores, reliability_json, table_json
 from seewhy.cli.loading import load_model
 from seewhy.cli.options import (
     DEFAULT_METRICS,
@@ -76,6 +76,7 @@ def evaluate(
                 "model": network.name,
                 "metrics": {m.name: m.parameters() for m in measures},
                 "methods": table_json(whole),
+                "reliability": reliability_json(whole),
                 "rows": whole.to_json()["rows"],
             }
         )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from html import escape
 from itertools import groupby
 
 import numpy as np
 
+from seewhy import captions
 from seewhy.attribution import Attribution
 from seewhy.metrics.meta.outcomes import RANDOM
-from seewhy.metrics.meta.reliability import Reliability
+from seewhy.metrics.meta.reliability import Estimate, Reliability
 from seewhy.metrics.table import Summary
 from seewhy.report.leaderboard_data import Board, plain
 from seewhy.report.leaderboard_plots import critical_differences, distributions, interval
@@ -28,7 +30,7 @@ SYMBOL = {
     "tells methods apart": "✓",
     "tells some apart": "≈",
     "prefers noise": "✕",
-    "tells nothing apart": "○",
+    "tells nothing apart": "?",
 }
 
 
@@ -48,7 +50,7 @@ def findings(board: Board) -> str:
         first = [
             m for m in board.ordered(metric) if not board.methods[m] and found.places.get(m, (2, 2))[0] == 1
         ]
-        who = ""
+        who = f" {found.shortage}" if found.shortage else ""
         if found.verdict in ("tells methods apart", "tells some apart") and first:
             names = [escape(called(board, m)) for m in first]
             who = f" {names[0]} comes first." if len(names) == 1 else f" May be first: {', '.join(names)}."
@@ -174,13 +176,13 @@ def reliability(board: Board) -> str:
             "n/a" if found.random_place is None else f"{found.random_place.value:.1f} of {len(found.methods)}"
         )
         last = "n/a" if found.random_last is None else f"{100 * found.random_last:.0f} %"
-        alpha = "n/a" if found.alpha is None else _estimate(found.alpha)
+        krippendorff = "n/a" if math.isnan(found.krippendorff) else f"{found.krippendorff:.2f}"
         lines.append(
             f'<tr><th scope="row">{escape(plain(metric))}</th><td>{_chip(found)} {found.verdict}</td>'
-            f'<td class="num">{alpha}</td><td class="num">{_estimate(found.agreement)}</td>'
-            f'<td class="num">{found.krippendorff:.2f}</td><td class="num">{found.repeatable:.2f}</td>'
+            f'<td class="num">{_estimate(found.alpha)}</td><td class="num">{_estimate(found.agreement)}</td>'
+            f'<td class="num">{krippendorff}</td><td class="num">{found.repeatable:.2f}</td>'
             f'<td class="num">{place}<small>last on {last}</small></td>'
-            f'<td class="why">{escape(" ".join(found.reasons()))}</td></tr>'
+            f'<td class="why">{escape(" ".join(found.reasons(lambda m: called(board, m))))}</td></tr>'
         )
     missing = [m for m in board.metrics if m not in board.reliability]
     if not lines:
@@ -206,7 +208,7 @@ def reliability(board: Board) -> str:
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>{note}"
         "<h3>Mean places</h3><p>Place 1 is the best. A bar joins methods whose mean places differ by less "
         "than Nemenyi's critical difference: the metric does not tell them apart here.</p>"
-        f'<div class="plots">{diagrams}</div>'
+        f'<div class="plots wide">{diagrams}</div>'
     )
 
 
@@ -219,19 +221,20 @@ def _titled(text: str) -> str:
     return f'<p class="name">{escape(text.capitalize())}</p>'
 
 
-def _estimate(found: object) -> str:
-    value, low, high = (getattr(found, k) for k in ("value", "low", "high"))
-    return f"{value:.2f}<small>{low:.2f} to {high:.2f}</small>"
+def _estimate(found: Estimate | None) -> str:
+    if found is None or math.isnan(found.value):
+        return "n/a"
+    return f"{found.value:.2f}<small>{found.low:.2f} to {found.high:.2f}</small>"
 
 
 def curves(board: Board) -> str:
     """Return the mean curves of each metric that follows one."""
-    drawn = []
+    drawn, order = [], list(board.methods)
     for metric, group in groupby(sorted(board.study.curves, key=lambda c: board.metrics.index(c.metric)),
                                  key=lambda c: c.metric):  # fmt: skip
-        kind, rank = board.kinds.get(metric), {m: i for i, m in enumerate(board.ordered(metric))}
+        kind = board.kinds.get(metric)
         lines = []
-        for c in sorted(group, key=lambda c: rank[c.method]):
+        for c in sorted(group, key=lambda c: order.index(c.method)):  # a method has one colour throughout
             mean = board.cells[c.method, metric].mean
             note = f"{kind.summary if kind else 'mean'} {mean:.3f}" if mean is not None else ""
             lines.append(Curve(called(board, c.method), c.at, c.scores, baseline=c.baseline, note=note))
@@ -257,7 +260,7 @@ def spread(board: Board) -> str:
     return (
         "<p>One line a method: every sample's value, or how often each value occurs where there are many "
         "samples. The thick line spans the middle half, the dot is the median.</p>"
-        f'<div class="plots">{"".join(figures)}</div>'
+        f'<div class="plots wide">{"".join(figures)}</div>'
     )
 
 
@@ -295,16 +298,19 @@ def _thumb(board: Board, metric: str, method: str, sample: str, value: float, at
     name = called(board, method)
     beside = board.values.get((metric, RANDOM))
     random = (
-        f"; random map {score(float(beside[at]))}" if beside is not None and np.isfinite(beside[at]) else ""
+        f"<br>random map {score(float(beside[at]))}" if beside is not None and np.isfinite(beside[at]) else ""
     )
     short = sample.replace("\\", "/").rstrip("/").rpartition("/")[2] or sample
+    aim = ""
     try:
-        shown = _small(board.study.maps(sample, method), f"{name} of {short}")
+        attribution = board.study.maps(sample, method)
+        shown = _small(attribution, f"{name} of {short}")
+        aim = f"<br>{escape(captions.target(attribution.provenance))}"
     except (OSError, LookupError, ValueError) as error:  # a map that cannot be read is no reason for no page
         shown = f'<p class="muted">Its map cannot be shown: {escape(str(error))}</p>'
     return (
         f'<figure>{shown}<figcaption><b>{escape(name)}</b><br><span title="{escape(sample)}">{escape(short)}'
-        f"</span><br>{escape(plain(metric))} {score(value)}{random}</figcaption></figure>"
+        f"</span>{aim}<br>{escape(plain(metric))} {score(value)}{random}</figcaption></figure>"
     )
 
 

@@ -62,7 +62,7 @@ def critical_differences(test: Friedman, names: Mapping[str, str], title: str) -
     """
     order = sorted(test.mean_places, key=lambda m: test.mean_places[m])
     count, bars = len(order), test.bars()
-    w, side, axis = 500, 168, 52
+    w, side, axis = 600, 172, 52
     half = math.ceil(count / 2)
     first = axis + 16 + 9 * len(bars)
     h = first + 22 * half + 6
@@ -128,7 +128,7 @@ def distributions(columns: Sequence[tuple[str, Values, bool]], title: str, unit:
     low, high = (float(q) for q in np.quantile(pool, [0.001, 0.999]))
     if low == high:
         low, high = low - 0.5, high + 0.5
-    w, left, right, row, top = 620, 190, 16, 30, 8
+    w, left, right, row, top = 620, 180, 22, 30, 8
     h = top + row * len(drawn) + 44
 
     def x(value: float) -> float:
@@ -144,8 +144,7 @@ def distributions(columns: Sequence[tuple[str, Values, bool]], title: str, unit:
         f'font-family="system-ui, sans-serif" fill="currentColor" aria-label="{escape(f"{title}: {said}.")}">'
     ]
     base = top + row * len(drawn) + 4
-    for i in range(5):
-        value = low + i / 4 * (high - low)
+    for value in _round_numbers(low, high):
         parts.append(f'<path d="M{x(value):.1f} {top}V{base}" class="rule"/>')
         parts.append(f'<text x="{x(value):.1f}" y="{base + 16}" text-anchor="middle">{number(value)}</text>')
     better = "higher is better →" if higher else "← lower is better"
@@ -164,6 +163,15 @@ def distributions(columns: Sequence[tuple[str, Values, bool]], title: str, unit:
         parts.append(f'<path d="M{x(q1):.1f} {y:.1f}H{x(q3):.1f}" class="box"/>')
         parts.append(f'<circle cx="{x(q2):.1f}" cy="{y:.1f}" r="4" class="median"/></g>')
     return "".join([*parts, "</svg>"])
+
+
+def _round_numbers(low: float, high: float) -> list[float]:
+    """Return three to seven round numbers between two ends."""
+    rough = (high - low) / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= 0.999 * rough)
+    first = math.ceil(low / step - 1e-9)
+    return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def _dots(values: Values, x: object, y: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, TypeAlias
+from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
 
 from seewhy.registry import Registry
 from seewhy.runs.plan import Plan
@@ -31,6 +31,7 @@ Pull: TypeAlias = Callable[[], Task | None]
 """Gives the next task; None when there is none now (there may be one again after a `Lost`)."""
 
 
+@runtime_checkable
 class Engine(Protocol):
     """A way to run tasks.
 

@@ -96,6 +96,20 @@ def place_ranges(methods: Sequence[str], pairs: Sequence[Comparison]) -> dict[st
     return {m: (1 + beaten[m], len(methods) - beats[m]) for m in methods}
 
 
+def needed(pairs: int) -> int:
+    """Return from how many samples on a paired test of so many pairs can tell any two apart.
+
+    Fewer differences, all of one sign, have no p-value below 2^(1 - n) and Holm multiplies the least by the
+    number of pairs.
+
+    Examples
+    --------
+    >>> needed(1), needed(21)
+    (6, 10)
+    """
+    return 1 + math.ceil(math.log2(max(1, pairs) / LEVEL))
+
+
 def wilcoxon(differences: Tensor) -> float:
     """Return the two-sided p-value of Wilcoxon's signed rank test for `(n,)` differences."""
     d = differences.double()

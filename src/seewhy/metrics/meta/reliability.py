@@ -29,7 +29,8 @@ Departures
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -39,7 +40,7 @@ from torch import Tensor
 from seewhy.metrics.meta.friedman import Friedman, friedman
 from seewhy.metrics.meta.krippendorff import krippendorff_alpha
 from seewhy.metrics.meta.outcomes import RANDOM, Outcomes, outcomes
-from seewhy.metrics.meta.paired import LEVEL, Comparison, comparisons, place_ranges
+from seewhy.metrics.meta.paired import LEVEL, Comparison, comparisons, needed, place_ranges
 from seewhy.perturb.counters import uniform
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Reliability:
     alpha
         Agreement weighted by how low the random map is, -1 to 1; None without a random map.
     agreement
-        Mean rank correlation of two samples' orders, -1 to 1.
+        Mean rank correlation of two samples' orders, -1 to 1; NaN where fewer than two have an order.
     krippendorff
         Ordinal alpha of the places, at most 1; NaN where all tie.
     repeatable
@@ -149,34 +150,49 @@ class Reliability:
     def __str__(self) -> str:
         return f"{self.metric} {self.verdict} on these {self.samples} samples. " + " ".join(self.reasons())
 
-    def reasons(self) -> list[str]:
-        """Return the sentences behind the verdict."""
+    @property
+    def shortage(self) -> str:
+        """A sentence where no difference could be found, however clear; else ""."""
+        least = needed(len(self.pairs))
+        if self.samples >= least:
+            return ""
+        return f"To tell any of {len(self.pairs)} pairs apart takes {least} samples at least."
+
+    def reasons(self, called: Callable[[str], str] = str) -> list[str]:
+        """Return the sentences behind the verdict; `called` says how to call a method."""
         real = [m for m in self.methods if m != RANDOM]
         told = []
         if RANDOM in self.methods:
             neither = [m for m in real if m not in self.above_random + self.below_random]
             if len(self.above_random) == len(real):
-                told.append(f"{_all(real)} better than the random map.")
+                told.append(f"{_all(real, called)} better than the random map.")
             else:
                 if self.below_random:
-                    told.append(f"Worse than the random map: {', '.join(self.below_random)}.")
+                    told.append(f"Worse than the random map: {_listed(self.below_random, called)}.")
                 if neither:
-                    told.append(f"Not told from the random map: {', '.join(neither)}.")
+                    told.append(f"Not told from the random map: {_listed(neither, called)}.")
         inner = [c for c in self._own if RANDOM not in (c.better, c.worse)]
         if inner:
             apart = sum(c.told_apart for c in inner)
             told.append(
                 f"{apart} of {len(inner)} pairs of methods differ (Wilcoxon, Holm, {100 * LEVEL:g} %)."
             )
-        told.append(
-            f"Two samples agree on the order by {self.agreement.value:.2f}; the mean order would be repeated "
-            f"by {self.repeatable:.2f}."
-        )
-        return told
+        if math.isnan(self.agreement.value):
+            told.append("Fewer than two samples put the methods in any order.")
+        else:
+            told.append(
+                f"Two samples agree on the order by {self.agreement.value:.2f}; the mean order would be "
+                f"repeated by {self.repeatable:.2f}."
+            )
+        return [*told, self.shortage] if self.shortage else told
 
 
-def _all(names: list[str]) -> str:
-    return f"{names[0]} is" if len(names) == 1 else f"All {len(names)} methods are"
+def _all(names: Sequence[str], called: Callable[[str], str]) -> str:
+    return f"{called(names[0])} is" if len(names) == 1 else f"All {len(names)} methods are"
+
+
+def _listed(names: Sequence[str], called: Callable[[str], str]) -> str:
+    return ", ".join(called(name) for name in names)
 
 
 def metric_reliability(table: Table, metric: str | None = None) -> list[Reliability]:
