@@ -87,17 +87,17 @@ def measured(model: Model, name: str, photo: Image.Image, seed: int) -> Json:
     return {"rows": rows, "costs": costs}
 
 
-def study(model: Model, count: int, stamps: Path, out: Path) -> tuple[Table, dict[str, Json]]:
+def study(model: Model, given: dict[str, Image.Image], out: Path) -> tuple[Table, dict[str, Json]]:
     """Return the table of all photos and the costs on each, measuring what is not kept yet."""
     asked = [METHODS_ASKED, METRICS_ASKED, seewhy.__version__, model.weights_hash]
     rows: list[Row] = []
     costs: dict[str, Json] = {}
-    for i, (name, photo) in enumerate(photos(model, count, stamps).items()):
+    for i, (name, photo) in enumerate(given.items()):
         file = out / f"{i:03d}.json"
         key = json.loads(json.dumps([name, *asked]))
         kept = json.loads(file.read_text()) if file.exists() else {}
         if kept.get("key") != key:
-            report(f"{name}: photo {i + 1} of {count}")
+            report(f"{name}: photo {i + 1} of {len(given)}")
             # Each photo a noise of its own: one for all would be one throw of the dice.
             kept = {"key": key, **measured(model, name, photo, seed=i)}
             write_atomically(file, json.dumps(kept).encode())
@@ -121,10 +121,12 @@ def main() -> int:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     model = seewhy.load(MODEL)
-    table, costs = study(model, arguments.photos, arguments.stamps, arguments.out)
-    reliability_page.write(table, costs, model, ROOT / "docs")
+    given = photos(model, arguments.photos, arguments.stamps)
+    table, costs = study(model, given, arguments.out)
+    reliability_page.write(table, costs, model, given, ROOT / "docs")
     if arguments.leaderboard is not None:
-        write_atomically(arguments.leaderboard, reliability_page.leaderboard(table, costs, model).encode())
+        html = reliability_page.leaderboard(table, costs, model, given)
+        write_atomically(arguments.leaderboard, html.encode())
     return 0
 
 
