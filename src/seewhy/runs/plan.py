@@ -134,18 +134,6 @@ class Plan:
     keep_maps: Keep = "worst"
 
     def __post_init__(self) -> None:
-        if self.precision not in get_args(PlanPrecision):
-            raise BadInput(
-                f"Asked for a benchmark in the precision {self.precision!r}",
-                "Workers must not choose for themselves, or numbers would depend on who made them",
-                f"Choose one of {', '.join(get_args(PlanPrecision))}",
-            )
-        if self.keep_maps not in get_args(Keep):
-            raise UnknownName("choice of maps to keep", str(self.keep_maps), get_args(Keep))
-        for name, least in (("samples", 1), ("chunk", 1), ("batch_size", 1), ("threads", 1)):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < least):
-                raise BadInput(f"Asked for a benchmark with {name}", f"Found {value!r}", "Give 1 or more")
         for kind in ("method", "metric"):
             chosen: Sequence[Choice] = getattr(self, f"{kind}s")
             if not chosen:
@@ -175,11 +163,7 @@ class Plan:
             listed = several.split(",") if isinstance(several, str) else several
             listed = listed if isinstance(listed, list | tuple) else [listed]
             given[f"{kind}s"] = tuple(Choice.of(one, kind) for one in listed if one)
-        for key, kind_of in (("model", str), ("data", str), ("device", str), ("seed", int)):
-            if key in given and not isinstance(given[key], kind_of):
-                raise BadInput(
-                    f"Asked for a benchmark with {key}", f"Found {given[key]!r}", f"Give a {kind_of.__name__}"
-                )
+        _check(given)
         if "target" in given:
             given["target"] = str(given["target"] if given["target"] is not None else "")
         return cls(**given)
@@ -247,6 +231,31 @@ def read_toml(path: str | Path) -> Json:
         raise UnreadableInput(asked, f"It is no TOML: {error}", "Correct it") from error
 
 
+def _check(given: Json) -> None:
+    """Check the values of a plan's plain keys."""
+    precision = given.get("precision", "fp32")
+    if precision not in get_args(PlanPrecision):
+        raise BadInput(
+            f"Asked for a benchmark in the precision {precision!r}",
+            "Workers must not choose for themselves, or numbers would depend on who made them",
+            f"Choose one of {', '.join(get_args(PlanPrecision))}",
+        )
+    if (keep := given.get("keep_maps", "none")) not in get_args(Keep):
+        raise UnknownName("choice of maps to keep", str(keep), get_args(Keep))
+    for key in ("model", "data", "device"):
+        value = given.get(key, "")
+        if not isinstance(value, str) or not value.isprintable():
+            raise BadInput(f"Asked for a benchmark with {key}", f"Found {value!r}", "Give a plain text")
+    for key, least in (("seed", 0), ("samples", 1), ("chunk", 1), ("batch_size", 1), ("threads", 1)):
+        value = given.get(key)
+        if value is not None and (type(value) is not int or value < least):
+            raise BadInput(
+                f"Asked for a benchmark with {key}",
+                f"Found {value!r}",
+                f"Give a whole number of at least {least}",
+            )
+
+
 def _labelled(chosen: Sequence[Choice], taken: set[str]) -> tuple[Choice, ...]:
     """Return the choices, each with a label of its own."""
     named: list[Choice] = []
@@ -289,4 +298,5 @@ def _toml(value: Any) -> str:
         return "{" + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items() if v is not None) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(v) for v in value) + "]"
-    return json.dumps(value, ensure_ascii=False)  # strings, numbers and booleans are written alike
+    # Strings, numbers and booleans are written alike, but for one character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
