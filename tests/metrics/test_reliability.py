@@ -217,3 +217,16 @@ def test_too_few_samples_are_told() -> None:
     assert few.shortage == "To tell any of 10 pairs apart takes 9 samples at least."
     assert few.shortage in str(few)
     assert (enough.verdict, enough.shortage) == ("tells methods apart", "")
+
+
+def test_a_printed_table_says_what_its_metrics_are_worth() -> None:
+    good, dice = np.tile(np.arange(5.0), (20, 1)), np.random.default_rng(1).normal(size=(20, 5))
+    rows = [row for v, m in ((good, "m"), (dice, "k")) for row in table_of(v, METHODS, metric=m)]
+    table = Table(tuple(rows), {"m": True, "k": True})
+    assert str(table).splitlines()[-2:] == [
+        "m tells methods apart on these 20 samples.",
+        "k tells nothing apart on these 20 samples.",
+    ]
+    assert "k tells nothing apart" in table._repr_html_()
+    assert "apart" not in str(table_of(good[:1], METHODS))
+    assert "apart" not in str(table_of(good[:, :1], METHODS[:1]))

@@ -232,6 +232,26 @@ def test_how_to_get_it_again() -> None:
     assert "mine again" in Parsed(page(study(), "mine again")).text
 
 
+def test_labels_are_told_from_names() -> None:
+    named = plan(
+        "m",
+        "d",
+        {"grad_cam": "grad_cam", "rise (2)": "rise", "rise_fast": "rise"},
+        {"insertion": "insertion"},
+    )
+    values = np.arange(12.0).reshape(3, 4)
+    table = Table(
+        tuple(rows(values, ["grad_cam", "rise (2)", "rise_fast", "random"], "insertion")), {"insertion": True}
+    )
+    found = re.findall(r'<th scope="row" data-v="([^"]*)">', page(InMemory(table, named)))
+    assert sorted(found) == ["Grad-CAM", "RISE (2)", "Random map", "rise fast"]
+
+
+def test_nothing_measured_is_still_a_page() -> None:
+    html = page(InMemory(Table((), {}), plan("m", "d", {"grad_cam": "grad_cam"}, {})))
+    assert "Too few samples" in Parsed(html).text
+
+
 def test_two_samples_and_one() -> None:
     assert "tells nothing apart on these 2 samples" in Parsed(page(study(2))).text
     assert "Too few samples" in Parsed(page(study(1))).text

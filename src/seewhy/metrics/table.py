@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from seewhy.errors import BadInput
 from seewhy.types import Json
 
 if TYPE_CHECKING:
@@ -138,17 +140,11 @@ class Table:
             for (method, metric, baseline), values in defined.items()
         ]
 
-    def reliability(self) -> list[Reliability]:
-        """Return how far each metric can be believed here: see `seewhy.metrics.meta.metric_reliability`.
-
-        Raises
-        ------
-        BadInput
-            For fewer than two samples, or fewer than two maps of each.
-        """
+    def reliability(self, metric: str | None = None) -> list[Reliability]:
+        """Return how far each metric can be believed here: see `seewhy.metrics.metric_reliability`."""
         from seewhy.metrics.meta.reliability import metric_reliability
 
-        return metric_reliability(self)
+        return metric_reliability(self, metric)
 
     def curves(self) -> list[MeanCurve]:
         """Return the mean curve of every method under every metric that follows one, in order.
@@ -216,7 +212,11 @@ class Table:
         samples = len({row.sample for row in self.rows})
         if samples < 2:
             return "One sample; no interval can be told from it."
-        return f"Mean over {samples} samples [95 % bootstrap interval over samples]."
+        told = [f"Mean over {samples} samples [95 % bootstrap interval over samples]."]
+        for metric in self.higher_is_better:
+            with contextlib.suppress(BadInput):  # too little to compare
+                told += [found.claim for found in self.reliability(metric)]
+        return "\n".join(told)
 
 
 def _intervals(

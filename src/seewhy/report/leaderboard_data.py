@@ -111,7 +111,7 @@ class Board:
     def methods(self) -> dict[str, bool]:
         """Whether each method is a baseline; best first by the first metric."""
         baseline = {s.method: s.baseline for s in self.cells.values()}
-        return {m: baseline[m] for m in self.ordered(self.metrics[0])}
+        return {m: baseline[m] for m in (self.ordered(self.metrics[0]) if self.metrics else baseline)}
 
     def ordered(self, metric: str) -> list[str]:
         """Return all methods, best first by their mean under a metric, those without one last."""

@@ -40,7 +40,8 @@ def called(board: Board, method: str) -> str:
         return {"random": "Random map", "centre": "Centre", "edges": "Edges"}.get(method, plain(method))
     name = board.names.get(method, method)
     rest = method.removeprefix(name)
-    return title_of(name) + rest if method.startswith(name) else plain(method)
+    known = method.startswith(name) and (not rest or rest.startswith(" "))
+    return title_of(name) + rest if known else plain(method)
 
 
 def findings(board: Board) -> str:

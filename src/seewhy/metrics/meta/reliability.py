@@ -147,8 +147,13 @@ class Reliability:
         """The pairs without the other baselines."""
         return [c for c in self.pairs if {c.better, c.worse} <= set(self.methods)]
 
+    @property
+    def claim(self) -> str:
+        """The verdict as a sentence."""
+        return f"{self.metric} {self.verdict} on these {self.samples:,} samples."
+
     def __str__(self) -> str:
-        return f"{self.metric} {self.verdict} on these {self.samples} samples. " + " ".join(self.reasons())
+        return " ".join([self.claim, *self.reasons()])
 
     @property
     def shortage(self) -> str:
