@@ -17,10 +17,13 @@ from PIL import Image
 import seewhy
 from seewhy.errors import BadInput, Cancelled, DoesNotFit, UnknownName
 from seewhy.inputs.batch import Inputs
+from seewhy.inputs.datasets import DATASETS, Dataset, Sample, open_dataset
+from seewhy.inputs.datasets.base import Offer
 from seewhy.metrics.table import Row, Table
 from seewhy.models.loading import load
 from seewhy.runs import Plan
 from seewhy.runs.engine import Lost, Pull
+from seewhy.runs.folder import maps_folder
 from seewhy.runs.here_engine import Here
 from seewhy.runs.run import benchmark
 from seewhy.runs.study import Study, open_study
@@ -399,3 +402,76 @@ def test_the_page_is_written(whole: Study) -> None:
     text = (whole.folder / "leaderboard.html").read_text()
     assert "grad_cam" in text
     assert "insertion" in text
+
+
+# -- what the data know --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Photos with a class each, and a mask for all but the second; that of the third is empty."""
+
+    photos: Dataset
+    offers: frozenset[Offer] = frozenset({"target", "truth"})
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def name(self, i: int) -> str:
+        return self.photos.name(i)
+
+    def load(self, i: int) -> Sample:
+        mask = Image.new("L", (24, 20))
+        if i != 2:
+            mask.paste(255, (2 * i, i, 2 * i + 9, i + 8))
+        return Sample(self.photos.load(i).image, ["lemon", 0, 1, None, "rocket"][i], None if i == 1 else mask)
+
+
+@pytest.fixture
+def labelled(photos: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    class Family:
+        name: ClassVar[str] = "labelled"
+        example: ClassVar[str] = "labelled:photos"
+
+        @staticmethod
+        def open(where: str) -> Dataset:
+            return Labelled(open_dataset(where))
+
+    DATASETS.names()
+    monkeypatch.setitem(DATASETS._entries, "labelled", Family)
+    return f"labelled:{photos}"
+
+
+def test_truth_and_classes_come_from_the_data(
+    plan: MakePlan, labelled: str, photos: Path, tmp_path: Path
+) -> None:
+    chosen = plan(data=labelled, target="truth", metrics="pointing_game,iou,insertion?steps=4")
+    study = here(chosen, tmp_path / "out")
+    model = load(chosen.model, allow_code=True)
+    found = rows_of(study)
+    data = Labelled(open_dataset(str(photos)))
+    own = model.predict(photos / "3.png")[0][0].index
+    assert model.preprocess is not None
+    for i, target in ((0, 3), (3, own), (4, 4)):
+        mask = data.load(i).truth
+        assert mask is not None
+        truth = model.preprocess.mask(mask)[None]
+        options = {"precision": "fp32", "compiled": False}
+        maps = [
+            seewhy.explain(model, photos / f"{i}.png", c.method(), target, **options) for c in chosen.methods
+        ]
+        metrics = [c.metric() for c in chosen.metrics]
+        for row in seewhy.evaluate(model, photos / f"{i}.png", maps, metrics, truth=truth, **options):
+            ours = found[f"{i}.png", row.method, row.metric]
+            assert ours.value == pytest.approx(row.value, rel=1e-4, abs=1e-5, nan_ok=True)
+    assert [line["index"] for line in study.samples()] == [3, 0, 1, own, 4]
+    failed = {(f.sample, f.metric): f.message for f in study.failures}
+    assert set(failed) == {(f"{i}.png", metric) for i in (1, 2) for metric in ("pointing_game", "iou")}
+    assert "The data do not say it for this sample" in failed["1.png", "iou"]
+    assert "None of the object is in the part" in failed["2.png", "iou"]
+
+
+def test_labels_that_look_alike_have_folders_of_their_own() -> None:
+    labels = ("a b", "a_b", "a/b", "a (2)", "ä")
+    assert len({maps_folder(Path("run"), label) for label in labels}) == len(labels)
+    assert maps_folder(Path("run"), "grad_cam") == Path("run/maps/grad_cam")

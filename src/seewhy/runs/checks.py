@@ -138,7 +138,9 @@ def _trial(metric: Metric, model: Model, sample: Inputs, target: object, executi
     values = BASELINES["edges"](pixels, execution.seed)
     truth = None
     if needed(metric) is not None:
-        truth = torch.ones(values.shape, dtype=torch.bool)
+        truth = torch.zeros(values.shape, dtype=torch.bool)
+        height, width = values.shape[-2:]
+        truth[..., height // 4 : 3 * height // 4 + 1, width // 4 : 3 * width // 4 + 1] = True
     try:
         with model.untouched():
             question = ask(model, sample.tensor, target, replace(execution, cancelled=None), metric.prefers)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ One process at a time may work in it.
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 from typing import IO, Any
 
@@ -97,8 +98,9 @@ class RunFolder:
 
 
 def maps_folder(path: Path, method: str) -> Path:
-    """Return where the maps of a method are."""
-    return path / "maps" / "".join(c if c.isalnum() or c in "-_" else "_" for c in method)
+    """Return where the maps of a method are, by its label."""
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in method)
+    return path / "maps" / (name if name == method else f"{name}-{zlib.crc32(method.encode()):08x}")
 
 
 def check_folder(path: Path, plan: Plan) -> bool:

@@ -146,8 +146,9 @@ class Run:
     ) -> None:
         """Do everything that is not recorded yet."""
         journal = self.folder.journal
-        for record in journal.records():
-            self.kept.note(record)
+        if self.plan.keep_maps == "worst":
+            for record in journal.records():
+                self.kept.note(record)
         for chunk in range(len(self.chunks)):
             for method in self.methods:
                 self._settle(chunk, method)
