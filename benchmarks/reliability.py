@@ -3,7 +3,7 @@
 Explains real photos (scikit-image's, and composites of photo cut-outs on real photos) with seven methods,
 measures the maps and three baselines by six metrics, and writes docs/reliability.md,
 docs/images/reliability.png and, with --leaderboard, the page of the study. Finished photos are kept in
-out/reliability: stop it at any time (Ctrl-C) and start it again to go on. Half an hour on one core.
+out/reliability: stop it at any time (Ctrl-C) and start it again to go on. Half an hour on one quiet core.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--stamps", type=Path, default=DEFAULT, help=f"Tux Paint's stamps ({DEFAULT})")
-    parser.add_argument("--photos", type=int, default=30)
+    parser.add_argument("--photos", type=int, default=24)
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "reliability")
     parser.add_argument("--leaderboard", type=Path, help="write the page of the study here")
     arguments = parser.parse_args()

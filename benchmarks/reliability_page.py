@@ -210,23 +210,24 @@ LESSONS = """\
 - **{whole}** shows every method to be better than noise. By insertion the random map's mean place is
   {random} of {count}, as Li et al. found on clips.
 - **Deletion** shows it of {shown} of {real}: {above}. Grad-CAM, at place {grad_cam_in} by insertion, is at
-  {grad_cam_out} by deletion; the plain gradient, at {gradient_in} by insertion, is at {gradient_out}. Neither blurred
-  holes nor blocks repair it: they show {blurred} and {blocks} of {real} to be better than noise.
+  {grad_cam_out} by deletion; the plain gradient, at {gradient_in} by insertion, is at {gradient_out}.
+  Neither blurred holes nor blocks repair it: they show {blurred} and {blocks} of {real} to be better than
+  noise.
 - **Photos that agree are not yet right.** {best} has the highest agreement ({agreement}). But what
   `average_drop` rewards is a map that hides little: the signed map of `integrated_gradients`, scaled to
   0 .. 1, is an even grey and loses {signed} %; the gradient, near 0 almost everywhere, hides the photo and
-  loses {sparse} %. By `average_drop` the random map (place {random_drop}) stands above the gradient ({gradient_drop}).
-  Reliability is needed, and is not validity.
+  loses {sparse} %. By `average_drop` the random map (place {random_drop}) stands above the gradient
+  ({gradient_drop}). Reliability is needed, and is not validity.
 - **One photo says little.** Two photos agree on the order by {pair} with insertion. Only the mean over many
   has an order that would come out again; numbers under the maps of a single photo have none."""
 
 READING = """\
-Holes cost the class wherever they are: half of the photo removed at random leaves {pixels} of it pixel by pixel
-and {blocks} in blocks, though nobody looked for evidence. And the grain of a map counts: half of the photo
-removed in the order of the plain gradient, which scatters, leaves {gradient}, in the order of Grad-CAM, one
-smooth region first, {grad_cam}; by insertion Grad-CAM's map is the better one ({grad_cam_in} against {gradient_in}).
-In the picture above an eighth of the cat is gone: random pixels cost it half of its probability, Grad-CAM's
-region next to nothing.
+Holes cost the class wherever they are: half of the photo removed at random leaves {pixels} of it pixel by
+pixel and {blocks} in blocks, though nobody looked for evidence. And the grain of a map counts: half of the
+photo removed in the order of the plain gradient, which scatters, leaves {gradient}, in the order of Grad-CAM,
+one smooth region first, {grad_cam}; by insertion Grad-CAM's map is the better one ({grad_cam_in} against
+{gradient_in}). In the picture above an eighth of the cat is gone: random pixels cost it half of its
+probability, Grad-CAM's region next to nothing.
 
 It can be worse. From the curves that Li et al. published (910 clips of UCF101-24, R(2+1)D, 16 x 16 blocks),
 insertion gives Grad-CAM 0.756 and the random map 0.206, and random is last on 905 clips; deletion gives
