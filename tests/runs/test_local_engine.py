@@ -86,6 +86,13 @@ def test_a_process_that_cannot_start_is_told(
         benchmark(plan(), tmp_path / "out", engine=Local(1), allow_code=True)
 
 
+def test_a_device_that_is_not_there_is_told(plan: Callable[..., Plan], whole: Study, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"on nowhere\. That device cannot be used"):
+        benchmark(plan(device="nowhere"), tmp_path / "out", engine=Local(1), allow_code=True)
+    study = benchmark(plan(), tmp_path / "out", engine=Here(), allow_code=True)  # nothing was begun there
+    assert (study.folder / "results.parquet").read_bytes() == (whole.folder / "results.parquet").read_bytes()
+
+
 def test_who_works_where(plan: Callable[..., Plan]) -> None:
     assert devices("cpu", 3) == ["cpu"] * 3
     assert default_workers(plan(device="cuda:1")) == 1

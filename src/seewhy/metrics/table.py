@@ -23,7 +23,7 @@ _RESAMPLES, _AT_ONCE = 2000, 1_000_000
 _Key = tuple[str, str, bool]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One measurement.
 

@@ -53,7 +53,7 @@ class RunFolder:
         self.path = writable_folder(path)
         self._lock = _locked(path)
         try:
-            earlier = read_facts(path) if (path / "run.json").is_file() else None
+            earlier = read_facts(path) if begun(path) else None
             if earlier is None:
                 write_atomically(path / "plan.toml", plan.to_toml().encode())
                 text = json.dumps({"format": FORMAT, **facts}, indent=2, ensure_ascii=False)
@@ -103,6 +103,12 @@ def maps_folder(path: Path, method: str) -> Path:
     return path / "maps" / (name if name == method else f"{name}-{zlib.crc32(method.encode()):08x}")
 
 
+def begun(path: Path) -> bool:
+    """Return whether a run in a folder has finished a unit; one that has not may be replaced."""
+    journal = path / "journal"
+    return (path / "run.json").is_file() and journal.is_file() and journal.stat().st_size > 0
+
+
 def check_folder(path: Path, plan: Plan) -> bool:
     """Return whether a run with this plan was begun in a folder.
 
@@ -126,6 +132,8 @@ def check_folder(path: Path, plan: Plan) -> bool:
                 f"It holds something that is no run, such as {sorted(others)[0]}",
                 "Choose a new or empty folder with --out",
             )
+        return False
+    if not begun(path):
         return False
     earlier = Plan.read(path / "plan.toml")
     if earlier != plan:

@@ -70,6 +70,8 @@ class Local:
                     case "done":
                         working.discard(process)
                         idle.append(process)
+                    case ("refused", [str(asked), str(found), str(do)]):
+                        raise BadInput(asked, found, do)
                     case ("refused", text):
                         raise SeeWhyError(str(text))
                     case None if process in working:
@@ -86,6 +88,8 @@ class Local:
                     case "ready":
                         process.ready = True
         finally:
+            for process in (*working, *idle):
+                process.kill()
             for process in (*working, *idle):
                 process.end()
 
@@ -149,9 +153,13 @@ class _Process:
             return f"killed by signal {-code}{often}"
         return f"ended with status {code}{': ' + lines[-1] if lines else ''}"
 
-    def end(self) -> None:
-        """End the process now, whatever it is doing."""
+    def kill(self) -> None:
+        """End the process now, whatever it is doing; `end` clears up."""
         self._popen.kill()
+
+    def end(self) -> None:
+        """End the process and clear up."""
+        self.kill()
         self._popen.wait()
         self._thread.join()
         for pipe in (self._popen.stdin, self._popen.stdout, self._last_words):

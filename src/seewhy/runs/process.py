@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 from typing import IO
 
-from seewhy.errors import SeeWhyError
+from seewhy.errors import BadInput, SeeWhyError
 from seewhy.runs.frames import read_frame, write_frame
 from seewhy.runs.units import Task
 
@@ -32,7 +32,8 @@ def main() -> None:
     try:
         worker = Worker(plan, allow_code=allow_code, device=device)
     except SeeWhyError as error:
-        write_frame(out, ("refused", str(error)))
+        parts = [error.asked, error.found, error.do] if isinstance(error, BadInput) else str(error)
+        write_frame(out, ("refused", parts))
         sys.exit(error.exit_code)
     write_frame(out, "ready")
     while True:

@@ -93,11 +93,7 @@ class Study:
 
         Without the curves, which for many samples would not fit into memory: see `curves` and `rows`.
         """
-        columns = ["sample", "method", "metric", "value", "baseline"]
-        rows = tuple(
-            Row(r["sample"], r["method"], r["metric"], r["value"], r["baseline"])
-            for r in self._lines("results", columns)
-        )
+        rows = tuple(self._values())
         chosen = {c.label: c.metric() for c in self.plan.metrics if c.label in self.metrics}
         return Table(
             rows,
@@ -167,6 +163,16 @@ class Study:
             at, curve = tuple(r["at"] or ()), tuple(r["curve"] or ())
             yield Row(r["sample"], r["method"], r["metric"], r["value"], r["baseline"], at, curve)
 
+    def _values(self) -> Iterator[Row]:
+        """Yield every row without its curve; rows share their names, of which there are few."""
+        names: dict[str, str] = {}
+        columns = ["sample", "method", "metric", "value", "baseline"]
+        for batch in self._batches("results", columns):
+            lists = (batch.column(i).to_pylist() for i in range(len(columns)))
+            for sample, method, metric, value, baseline in zip(*lists, strict=True):
+                method, metric = names.setdefault(method, method), names.setdefault(metric, metric)
+                yield Row(names.setdefault(sample, sample), method, metric, value, baseline)
+
     def maps(self, sample: str, method: str) -> Attribution:
         """Return the map of a sample by a method.
 
@@ -207,10 +213,12 @@ class Study:
         return {r["sample"]: i for i, r in enumerate(self._lines("samples", ["sample"]))}
 
     def _lines(self, name: str, columns: list[str] | None = None) -> Iterator[Json]:
-        file: Any = arrow().parquet.ParquetFile(self.folder / f"{name}.parquet")
-        with file:
-            for batch in file.iter_batches(batch_size=4096, columns=columns):
-                yield from batch.to_pylist()
+        for batch in self._batches(name, columns):
+            yield from batch.to_pylist()
+
+    def _batches(self, name: str, columns: list[str] | None) -> Iterator[Any]:
+        with arrow().parquet.ParquetFile(self.folder / f"{name}.parquet") as file:
+            yield from file.iter_batches(batch_size=4096, columns=columns)
 
 
 def open_study(folder: str | Path) -> Study:
