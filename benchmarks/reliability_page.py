@@ -68,7 +68,7 @@ last. [`metric_reliability`](metrics.md#metric_reliability) measures both;
 |---|{rules}|
 {means}
 
-## Why deletion fails
+## What holes do to a network
 
 Deletion asks what the network says to a photo with holes, and no photo has holes. What a network says to
 pictures unlike all that it learned from is no measure of evidence: its answer may fall because the object is
@@ -81,10 +81,7 @@ photo has been removed:
 
 {reading}
 
-Insertion starts from a blurred photo and puts pixels back. Its pictures are no photos either, but blur takes
-the class away almost wholly and alike for every map, and single sharp pixels do not bring it back: a map has
-to put a region together before anything rises, and the random map does so last. It favours smooth maps
-for the same reason, and leans to the middle, where photographers put things.
+{insertion}
 
 What to do: read insertion before deletion, and neither without the random map beside it, which is why no
 table here comes without. Ask for `reliability()` before you believe an order of methods, and for enough
@@ -152,6 +149,7 @@ def written(table: Table, found: Sequence[Reliability], costs: dict[str, Json], 
         share_rules="|".join("---" for _ in SHARES),
         remains="\n".join(_remains(table)),
         reading=reading(table),
+        insertion=insertion(table),
         seconds=sum(c["seconds"] for each in costs.values() for c in each.values()),
         version=seewhy.__version__,
         torch=torch.__version__,
@@ -211,8 +209,7 @@ LESSONS = """\
   {random} of {count}, as Li et al. found on clips.
 - **Deletion** shows it of {shown} of {real}: {above}. Grad-CAM, at place {grad_cam_in} by insertion, is at
   {grad_cam_out} by deletion; the plain gradient, at {gradient_in} by insertion, is at {gradient_out}.
-  Neither blurred holes nor blocks repair it: they show {blurred} and {blocks} of {real} to be better than
-  noise.
+  With holes filled by blur it is {blurred} of {real}, with blocks {blocks}.
 - **Photos that agree are not yet right.** {best} has the highest agreement ({agreement}). But what
   `average_drop` rewards is a map that hides little: the signed map of `integrated_gradients`, scaled to
   0 .. 1, is an even grey and loses {signed} %; the gradient, near 0 almost everywhere, hides the photo and
@@ -233,6 +230,14 @@ It can be worse. From the curves that Li et al. published (910 clips of UCF101-2
 insertion gives Grad-CAM 0.756 and the random map 0.206, and random is last on 905 clips; deletion gives
 Grad-CAM 0.280 and the random map 0.204, where less is better: noise wins on 611 of 910. On our photos it does
 not come that far."""
+
+
+INSERTION = """\
+Insertion is not free of it; there the grain works the other way. It starts from a blurred photo, which leaves
+{start} of the class's probability of {whole}, and sharp pixels strewn over blur are no photo either: a quarter
+of them, at random, takes it down to {random}, while in the order of Grad-CAM, a region at a time, it rises to
+{grad_cam}. So the random map is last for its grain, too, not for its ignorance alone, and smooth maps are
+favoured. The Gaussian in the centre is as smooth as any and as ignorant as noise: read its line as well."""
 
 
 def lessons(table: Table, found: Sequence[Reliability]) -> str:
@@ -286,6 +291,17 @@ def reading(table: Table) -> str:
         grad_cam=left["single pixels by Grad-CAM (one smooth region)"],
         grad_cam_in=area["grad_cam"],
         gradient_in=area["gradient"],
+    )
+
+
+def insertion(table: Table) -> str:
+    """Return what the curves of insertion say in words."""
+    curves = {c.method: c.scores for c in table.curves() if c.metric == "insertion"}
+    return INSERTION.format(
+        start=f"{curves['random'][0]:.2f}",
+        whole=f"{curves['random'][-1]:.2f}",
+        random=f"{curves['random'][4]:.2f}",
+        grad_cam=f"{curves['grad_cam'][4]:.2f}",
     )
 
 

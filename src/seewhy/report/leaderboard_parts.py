@@ -28,6 +28,7 @@ WORST, THUMB, LISTED, LITTLE = 6, 176, 200, 0.3
 which one alone says little."""
 SYMBOL = {
     "tells methods apart": "✓",
+    "tells methods from noise": "✓",
     "tells some apart": "≈",
     "prefers noise": "✕",
     "tells nothing apart": "?",

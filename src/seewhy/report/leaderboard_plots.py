@@ -62,7 +62,9 @@ def critical_differences(test: Friedman, names: Mapping[str, str], title: str) -
     """
     order = sorted(test.mean_places, key=lambda m: test.mean_places[m])
     count, bars = len(order), test.bars()
-    w, side, axis = 600, 172, 52
+    longest = max(len(names.get(m, m)) for m in order)
+    side, axis = 60 + 7 * longest, 52
+    w = max(600, 2 * side + 160)
     half = math.ceil(count / 2)
     first = axis + 16 + 9 * len(bars)
     h = first + 22 * half + 6

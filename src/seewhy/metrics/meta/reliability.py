@@ -50,7 +50,16 @@ RESAMPLES, AT_ONCE = 1000, 2_000_000
 REPEATABLE = 0.8
 """A mean order expected to correlate less with that of other samples is called unsettled."""
 
-Verdict = Literal["tells methods apart", "tells some apart", "prefers noise", "tells nothing apart"]
+Verdict = Literal[
+    "tells methods apart",
+    "tells methods from noise",
+    "tells some apart",
+    "prefers noise",
+    "tells nothing apart",
+]
+"""Apart: each method is shown to be better than the random map, and most pairs of methods to differ. From
+noise: only the first. Some: not even that. Prefers noise: more methods are shown to be worse than the random
+map than better. Nothing: no pair is shown to differ."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +148,13 @@ class Reliability:
             return "tells nothing apart"
         if len(self.below_random) > len(self.above_random):
             return "prefers noise"
+        inner = [c for c in self._own if RANDOM not in (c.better, c.worse)]
         whole = RANDOM not in self.methods or len(self.above_random) == real
-        return "tells methods apart" if whole and self.repeatable >= REPEATABLE else "tells some apart"
+        if not whole or self.repeatable < REPEATABLE:
+            return "tells some apart"
+        if 2 * sum(c.told_apart for c in inner) > len(inner):
+            return "tells methods apart"
+        return "tells methods from noise" if RANDOM in self.methods else "tells some apart"
 
     @property
     def _own(self) -> list[Comparison]:
