@@ -56,7 +56,7 @@ last. [`metric_reliability`](metrics.md#metric_reliability) measures both;
   the mean order would come out again on as many other photos. Intervals in brackets are 95 % by bootstrap.
 - **above the random map**: methods whose paired test against it is significant (Wilcoxon signed rank, Holm
   over all pairs of maps, 5 %). A method that is missing there has not been shown to be better, on {photos}
-  photos; it has not been shown to be worse.
+  photos; that alone does not show it to be worse.
 
 {lessons}
 
@@ -206,7 +206,8 @@ def _remains(table: Table) -> list[str]:
 
 LESSONS = """\
 - **{whole}** shows every method to be better than noise. By insertion the random map's mean place is
-  {random} of {count}, as Li et al. found on clips.
+  {random} of {count}, as Li et al. found on clips. It tells {inner} of {pairs} pairs of methods apart: which of
+  them is the best, {photos} photos do not say.
 - **Deletion** shows it of {shown} of {real}: {above}. Grad-CAM, at place {grad_cam_in} by insertion, is at
   {grad_cam_out} by deletion; the plain gradient, at {gradient_in} by insertion, is at {gradient_out}.
   With holes filled by blur it is {blurred} of {real}, with blocks {blocks}.
@@ -233,11 +234,11 @@ not come that far."""
 
 
 INSERTION = """\
-Insertion is not free of it; there the grain works the other way. It starts from a blurred photo, which leaves
-{start} of the class's probability of {whole}, and sharp pixels strewn over blur are no photo either: a quarter
-of them, at random, takes it down to {random}, while in the order of Grad-CAM, a region at a time, it rises to
-{grad_cam}. So the random map is last for its grain, too, not for its ignorance alone, and smooth maps are
-favoured. The Gaussian in the centre is as smooth as any and as ignorant as noise: read its line as well."""
+Insertion is not free of it; there the grain works the other way. It starts from a blurred photo, which
+leaves {start} of the class's probability of {whole}, and sharp pixels strewn over blur are no photo either: a
+quarter of them, at random, takes it down to {random}, while in the order of Grad-CAM, a region at a time, it
+rises to {grad_cam}. So the random map is last for its grain, too. But not for its grain alone: the Gaussian in
+the centre, as smooth as any map and as ignorant as noise, stays near it ({centre} against {noise})."""
 
 
 def lessons(table: Table, found: Sequence[Reliability]) -> str:
@@ -247,11 +248,16 @@ def lessons(table: Table, found: Sequence[Reliability]) -> str:
     real = len(found[0].methods) - 1
     drops = {s.method: s.mean for s in table.mean() if s.metric == "average_drop"}
     best = max(found, key=lambda r: r.agreement.value)
+    known = set(found[0].methods) - {"random"}
+    inner = [c for c in by["insertion"].pairs if {c.better, c.worse} <= known]
     whole = [r.metric for r in found if len(r.above_random) == real]
     return LESSONS.format(
         whole=_listed(whole) + (" alone" if len(whole) == 1 else ""),
         random=at["insertion"]["random"],
         count=real + 1,
+        inner=sum(c.told_apart for c in inner),
+        pairs=len(inner),
+        photos=by["insertion"].samples,
         real=real,
         shown=len(by["deletion"].above_random),
         above=", ".join(f"`{m}`" for m in by["deletion"].above_random) or "none",
@@ -297,11 +303,14 @@ def reading(table: Table) -> str:
 def insertion(table: Table) -> str:
     """Return what the curves of insertion say in words."""
     curves = {c.method: c.scores for c in table.curves() if c.metric == "insertion"}
+    area = {s.method: s.mean for s in table.mean() if s.metric == "insertion"}
     return INSERTION.format(
         start=f"{curves['random'][0]:.2f}",
         whole=f"{curves['random'][-1]:.2f}",
         random=f"{curves['random'][4]:.2f}",
         grad_cam=f"{curves['grad_cam'][4]:.2f}",
+        centre=f"{area['centre']:.3f}",
+        noise=f"{area['random']:.3f}",
     )
 
 
