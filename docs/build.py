@@ -24,6 +24,14 @@ from seewhy.metrics.base import METRICS
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
+META = {
+    "metric_reliability": "reliability",
+    "paired tests": "paired",
+    "krippendorff_alpha": "krippendorff",
+    "friedman": "friedman",
+}
+"""Heading to module of `seewhy.metrics.meta`."""
+ABOUT = "[what they found on photos](reliability.md). `Table.reliability()` gives all of them."
 NOTE = "<!-- Generated from the registry by `make docs-write`; edit the module's docstring instead. -->\n"
 
 
@@ -66,6 +74,14 @@ def metrics_page() -> str:
     for cls in METRICS:
         page = importlib.import_module(cls.__module__).__doc__ or ""
         lines += [f"\n## {cls.name}\n", as_markdown(page.strip()), parameters(cls)]
+    lines += [
+        "\n# Metrics of metrics\n",
+        "Whether the numbers above can be believed, from a table of them: see",
+        ABOUT,
+    ]
+    for name, module in META.items():
+        page = importlib.import_module(f"seewhy.metrics.meta.{module}").__doc__ or ""
+        lines += [f"\n## {name}\n", as_markdown(page.strip())]
     return "\n".join(lines) + "\n"
 
 

@@ -196,7 +196,8 @@ def test_text_and_html() -> None:
         "<b>                0.500 [0.500, 0.500]\n"
         "random (baseline)  undefined\n"
         "\n"
-        "Mean over 2 samples [95 % bootstrap interval over samples]."
+        "Mean over 2 samples [95 % bootstrap interval over samples].\n"
+        "deletion tells nothing apart on these 2 samples."
     )
     page = shown._repr_html_()
     assert "&lt;b&gt;" in page

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from seewhy.cli.faithfulness import print_scores, table_json
+from seewhy.cli.faithfulness import print_scores, reliability_json, table_json
 from seewhy.cli.options import DEFAULT_METRICS, DEFAULT_MODEL, AsJson
 from seewhy.cli.output import note, print_json, print_table
 from seewhy.errors import BadInput
@@ -157,6 +157,7 @@ def _show(study: Study, *, as_json: bool) -> None:
                 "out": str(study.folder),
                 "leaderboard": str(page),
                 "methods": table_json(study.table),
+                "reliability": reliability_json(study.table),
                 "costs": {label: vars(cost) for label, cost in study.costs.items()},
                 "failures": [vars(failure) for failure in study.failures],
                 "left_out": left_out,

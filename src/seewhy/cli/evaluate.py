@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seewhy.cli.faithfulness import measured, named_metrics, print_scores, table_json
+from seewhy.cli.faithfulness import measured, named_metrics, print_scores, reliability_json, table_json
 from seewhy.cli.loading import load_model
 from seewhy.cli.options import (
     DEFAULT_METRICS,
@@ -79,6 +79,7 @@ def evaluate(
                     label: m.parameters() for label, m in zip(labels(measures), measures, strict=True)
                 },
                 "methods": table_json(whole),
+                "reliability": reliability_json(whole),
                 "rows": whole.to_json()["rows"],
             }
         )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from seewhy.cli.output import print_table
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
     from seewhy.cli.options import RunOptions
     from seewhy.cli.progress import Reporter
     from seewhy.metrics.base import Metric
+    from seewhy.metrics.meta import Reliability
+    from seewhy.metrics.meta.reliability import Estimate
     from seewhy.metrics.table import Summary, Table
     from seewhy.models.model import Model
     from seewhy.types import Json, Masks
@@ -126,7 +131,7 @@ def table_json(table: Table) -> list[Json]:
 
 
 def print_scores(table: Table, title: str = "") -> None:
-    """Print the means, methods first and baselines below."""
+    """Print the means, methods first and baselines below; then which metrics can be believed there."""
     found = {(s.method, s.metric): s for s in table.mean()}
     methods: dict[str, bool] = {s.method: s.baseline for s in found.values()}
     columns = [
@@ -144,6 +149,45 @@ def print_scores(table: Table, title: str = "") -> None:
         ],
         title=title,
     )
+    for metric in reliabilities(table):
+        print(metric)
+
+
+def reliabilities(table: Table) -> list[Reliability]:
+    """Return how far each metric can be believed, without those that have too little to compare."""
+    from seewhy.metrics.meta import metric_reliability
+
+    known = []
+    for metric in table.higher_is_better:
+        with contextlib.suppress(BadInput):
+            known += metric_reliability(table, metric)
+    return known
+
+
+def reliability_json(table: Table) -> list[Json]:
+    """Return one object a metric: the verdict and the numbers behind it, as plain JSON."""
+    from seewhy.metrics.meta.outcomes import RANDOM
+
+    return [
+        {
+            "metric": found.metric,
+            "verdict": found.verdict,
+            "samples": found.samples,
+            "alpha": _estimate(found.alpha),
+            "agreement": _estimate(found.agreement),
+            "krippendorff": None if math.isnan(found.krippendorff) else found.krippendorff,
+            "repeatable": found.repeatable,
+            "random_place": _estimate(found.random_place),
+            "random_last": found.random_last,
+            "places": {method: list(places) for method, places in found.places.items()},
+            "not_above_random": [m for m in found.methods if m not in (*found.above_random, RANDOM)],
+        }
+        for found in reliabilities(table)
+    ]
+
+
+def _estimate(found: Estimate | None) -> Json | None:
+    return None if found is None or math.isnan(found.value) else asdict(found)
 
 
 def beats(table: Table) -> dict[str, list[str]]:

@@ -40,7 +40,7 @@ def _summary(rows: list[Row], classes: Mapping[str, str], seed: int) -> Summary:
     if any(len(values) > 1 for values in defined.values()):
         generator = torch.Generator().manual_seed(seed)
         values = (torch.tensor(defined[c], dtype=torch.float64) for c in sorted(defined))
-        drawn = torch.stack([resampled(each, generator) for each in values]).mean(0)
+        drawn = torch.stack([resampled([each], generator)[0] for each in values]).mean(0)
         low, high = drawn.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return Summary(
         rows[0].method,

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from seewhy.errors import BadInput
 from seewhy.types import Json
 
-_RESAMPLES = 2000
-_DRAWN = 2_000_000
-"""Numbers drawn at a time: the memory of an interval does not grow with the samples."""
+if TYPE_CHECKING:
+    from seewhy.metrics.meta.reliability import Reliability
+
+_RESAMPLES, _AT_ONCE = 2000, 1_000_000
+_Key = tuple[str, str, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,26 @@ class Table:
         groups: dict[tuple[str, str, bool], list[float]] = {}
         for row in self.rows:
             groups.setdefault((row.method, row.metric, row.baseline), []).append(row.value)
-        return [_summary(*key, values, seed) for key, values in groups.items()]
+        defined = {key: [v for v in values if not math.isnan(v)] for key, values in groups.items()}
+        ends = _intervals(defined, seed)
+        return [
+            Summary(
+                method,
+                metric,
+                fmean(values) if values else None,
+                *ends[method, metric, baseline],
+                len(values),
+                len(groups[method, metric, baseline]) - len(values),
+                baseline,
+            )
+            for (method, metric, baseline), values in defined.items()
+        ]
+
+    def reliability(self, metric: str | None = None) -> list[Reliability]:
+        """Return how far each metric can be believed here: see `seewhy.metrics.metric_reliability`."""
+        from seewhy.metrics.meta.reliability import metric_reliability
+
+        return metric_reliability(self, metric)
 
     def curves(self) -> list[MeanCurve]:
         """Return the mean curve of every method under every metric that follows one, in order.
@@ -188,31 +212,44 @@ class Table:
         samples = len({row.sample for row in self.rows})
         if samples < 2:
             return "One sample; no interval can be told from it."
-        return f"Mean over {samples} samples [95 % bootstrap interval over samples]."
+        told = [f"Mean over {samples} samples [95 % bootstrap interval over samples]."]
+        for metric in self.higher_is_better:
+            with contextlib.suppress(BadInput):  # too little to compare
+                told += [found.claim for found in self.reliability(metric)]
+        return "\n".join(told)
 
 
-def _summary(method: str, metric: str, baseline: bool, values: list[float], seed: int) -> Summary:
-    defined = [v for v in values if not math.isnan(v)]
-    undefined = len(values) - len(defined)
-    if len(defined) < 2:
-        return Summary(
-            method, metric, defined[0] if defined else None, None, None, len(defined), undefined, baseline
-        )
-    # The same resamples of samples for every method: their intervals differ by the maps, not by luck.
-    means = resampled(torch.tensor(defined, dtype=torch.float64), torch.Generator().manual_seed(seed))
-    low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return Summary(method, metric, fmean(defined), low, high, len(defined), undefined, baseline)
+def _intervals(
+    columns: Mapping[_Key, Sequence[float]], seed: int
+) -> dict[_Key, tuple[float | None, float | None]]:
+    """Return the ends of the 95 % bootstrap interval of each mean; None for fewer than two values."""
+    by_count: dict[int, list[_Key]] = {}
+    for key, values in columns.items():
+        by_count.setdefault(len(values), []).append(key)
+    ends: dict[_Key, tuple[float | None, float | None]] = {}
+    for n, keys in by_count.items():
+        if n < 2:
+            ends |= dict.fromkeys(keys, (None, None))
+            continue
+        # The same resamples of samples for every method: their intervals differ by the maps, not by luck.
+        tensors = [torch.tensor(columns[key], dtype=torch.float64) for key in keys]
+        means = resampled(tensors, torch.Generator().manual_seed(seed))
+        for key, each in zip(keys, means, strict=True):
+            low, high = each.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+            ends[key] = (low, high)
+    return ends
 
 
-def resampled(values: Tensor, generator: torch.Generator) -> Tensor:
-    """Return `(2000,)` means of as many values as there are, drawn from them with replacement."""
-    parts = torch.ones(_RESAMPLES).split(max(1, _DRAWN // len(values)))
-    return torch.cat(
-        [
-            values[torch.randint(len(values), (len(p), len(values)), generator=generator)].mean(1)
-            for p in parts
-        ]
-    )
+def resampled(columns: Sequence[Tensor], generator: torch.Generator) -> list[Tensor]:
+    """Return the `(2000,)` means of each of some columns, `(n,)` all of them, over resamples of the rows."""
+    n = len(columns[0])
+    means: list[list[Tensor]] = [[] for _ in columns]
+    step = max(1, _AT_ONCE // n)
+    for start in range(0, _RESAMPLES, step):
+        draws = torch.randint(n, (min(step, _RESAMPLES - start), n), generator=generator)
+        for each, column in zip(means, columns, strict=True):
+            each.append(column[draws].mean(1))
+    return [torch.cat(each) for each in means]
 
 
 def _shown(summary: Summary | None) -> str:

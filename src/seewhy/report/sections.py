@@ -99,7 +99,7 @@ def maps(entry: Entry) -> str:
     else:
         alone = photo_alone(pixels)
     figures = [
-        f'<figure><p class="name">Input</p>{_image(alone, f"{entry.name}, as the model saw it")}'
+        f'<figure><p class="name">Input</p>{picture(alone, f"{entry.name}, as the model saw it")}'
         f"<figcaption><p>{_sides(first)}, as the model saw it.</p></figcaption></figure>"
     ]
     figures += [_map(entry.name, a) for a in entry.attributions]
@@ -117,7 +117,7 @@ def _map(name: str, attribution: Attribution) -> str:
     words = "; ".join(w for w in (captions.unit(notes), *scale.remarks()) if w)
     return (
         f'<figure><p class="name">{escape(title)}</p>'
-        f"{_image(draw(attribution.photo(), values, scale, look), f'{title} of {name}. {twin}')}"
+        f"{picture(draw(attribution.photo(), values, scale, look), f'{title} of {name}. {twin}')}"
         f"<figcaption>{_bar(scale, look)}<p>{_words(words)}</p><p>{_words(twin)}</p>"
         f"{layer}<p>{_words(captions.cost(notes))}</p>{own}</figcaption></figure>"
     )
@@ -142,11 +142,12 @@ def _bar(scale: Scale, look: Look, stops: int = 17) -> str:
     return f'<div class="bar" style="{style}"></div><div class="ticks">{ticks}</div>'
 
 
-def _image(picture: Image.Image, alt: str) -> str:
+def picture(drawn: Image.Image, alt: str, quality: int = 82) -> str:
+    """Return a picture as an `<img>` element that holds its data."""
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=82, method=4)
+    drawn.save(buffer, "WEBP", quality=quality, method=4)
     data = base64.b64encode(buffer.getvalue()).decode()
-    w, h = picture.size
+    w, h = drawn.size
     return f'<img alt="{escape(alt)}" width="{w}" height="{h}" src="data:image/webp;base64,{data}">'
 
 
@@ -228,9 +229,9 @@ def _cell(mean: Mean | None, lines: Sequence[Mean]) -> str:
     close = [
         m for m in same if m.baseline and mean.low is not None and m.low is not None and not mean.apart(m)
     ]
-    shown = f'<span class="best">{_score(mean.mean)} best</span>' if best else _score(mean.mean)
+    shown = f'<span class="best">{score(mean.mean)} best</span>' if best else score(mean.mean)
     interval = (
-        f"<small>{_score(mean.low)} to {_score(mean.high)}</small>"
+        f"<small>{score(mean.low)} to {score(mean.high)}</small>"
         if mean.low is not None and mean.high is not None
         else ""
     )
@@ -242,7 +243,8 @@ def _cell(mean: Mean | None, lines: Sequence[Mean]) -> str:
     return f'<td class="num">{shown}{interval}{remark}</td>'
 
 
-def _score(value: float) -> str:
+def score(value: float) -> str:
+    """Return a measured value in three decimals, or in three digits where these say too little."""
     return f"{value:.3f}" if 0.001 <= abs(value) < 100 or value == 0 else number(value)
 
 
