@@ -60,6 +60,8 @@ def test_a_map_through_units_is_the_written_out_sum() -> None:
     net = nn.Sequential(nn.Flatten(), first, nn.ReLU(), second, nn.ReLU(), third).requires_grad_(False)
     x = torch.rand(1, 1, 2, 3, dtype=torch.float64)
     with torch.no_grad():
+        first.bias.fill_(1.0)
+        second.bias.fill_(1.0)
         a = first(x.flatten(1)).relu()[0]
         b = second(a[None]).relu()[0]
     keep_a, keep_b = {0, 2, 4}, {1, 2, 3}
