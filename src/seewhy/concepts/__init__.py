@@ -1,0 +1,1 @@
+"""What the network saw: channels as concepts, how they make up a decision, and photos that show them."""
