@@ -30,6 +30,6 @@ def last_of_stages(model: Model, input_shape: Size, stages: int = 2) -> tuple[st
 
 
 def _finer(layer: Layer, other: Layer) -> bool:
-    if layer.grid is None or other.grid is None:
+    if layer.grid is None or other.grid is None or "pad" in layer.type.lower():
         return False
     return all(a > b for a, b in zip(layer.grid.cells[-2:], other.grid.cells[-2:], strict=True))

@@ -192,14 +192,7 @@ class Trace:
         for here, further in pairwise(order):
             gradient = gates[here](gradient)
             found[here] = (self.layers[here] * gradient).detach()
-            (reached,) = self._behind(self.layers[here], gradient, (self.layers[further],))
-            if reached is None:
-                raise DoesNotFit(
-                    f"Asked for relevance through {here!r} and then {further!r}",
-                    "The one does not read the other: they lie beside each other",
-                    "Let relevance pass beside layers, too (bypass), or name one of them",
-                )
-            gradient = reached
+            gradient = self.onward(here, gradient, further)
         last = order[-1]
         gradient = gates[last](gradient)
         found[last] = (self.layers[last] * gradient).detach()
@@ -212,6 +205,23 @@ class Trace:
             if g is not None:
                 found[name] = (t * g).detach()
         return Relevance(self._arrived(pixels), found)
+
+    def onward(self, layer: str, gradient: Tensor, further: str) -> Tensor:
+        """Return what a layer's gradient, as of `slope`, becomes at a layer further towards the input.
+
+        Raises
+        ------
+        DoesNotFit
+            When nothing leads from the one to the other.
+        """
+        (reached,) = self._behind(self.layers[layer], gradient, (self.layers[further],))
+        if reached is None:
+            raise DoesNotFit(
+                f"Asked for relevance through {layer!r} and then {further!r}",
+                "The one does not read the other: they lie beside each other",
+                "Let relevance pass beside layers, too (bypass), or name one of them",
+            )
+        return reached
 
     def _behind(
         self, source: Tensor, gradient: Tensor | None, tensors: Sequence[Tensor]

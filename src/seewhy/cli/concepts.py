@@ -1,0 +1,10 @@
+"""`seewhy concepts`: what the network saw."""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+from seewhy.cli import concepts_gallery
+
+GROUP = App(name="concepts", help="What the network saw: channels, concepts, and photos that show them.")
+GROUP.command(concepts_gallery.gallery)
