@@ -44,6 +44,7 @@ def gallery(
     pooling: Literal["sum", "max"] = "sum",
     window: Literal["map", "receptive_field", "whole"] = "map",
     target: TargetText = None,
+    features: Path | None = None,
     out: OutFolder = DEFAULT_GALLERY,
     as_json: AsJson = False,
     run: RunOptions = DEFAULT_RUN,
@@ -73,10 +74,13 @@ def gallery(
         What a channel's value is over its cells.
     window
         What of each photo is shown: around what the map shows, as far as the strongest cell sees, or all.
+    features
+        Folder of a feature store, where the layers' activations are kept for later searches.
     """
     from seewhy.concepts.collected import NO_CLASS, Collecting
     from seewhy.concepts.collecting import collect
     from seewhy.concepts.gallery import make_gallery
+    from seewhy.concepts.store import FeatureStore
     from seewhy.report.gallery import write_gallery
 
     run.execution()
@@ -85,6 +89,7 @@ def gallery(
     if show < 1:
         raise BadInput("Asked how many channels to show", f"Found {show}", "Give at least 1")
     check_writable(out)
+    store = None if features is None else FeatureStore(features)
     network = load_model(model, run)
     wanted = _layers(network, layers, photos)
     if named and len(wanted) > 1:
@@ -95,7 +100,7 @@ def gallery(
     with reporting() as report:
         execution = run.execution(report.progress)
         try:
-            collected = collect(network, photos, settings, target, execution, out)
+            collected = collect(network, photos, settings, target, execution, out, features=store)
             only = None if of is None else _class(network, collected, of)
             lead = NO_CLASS if only is None else only
             chosen = {name: named or collected.leading(name, show, lead) for name in wanted}

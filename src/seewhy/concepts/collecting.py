@@ -44,6 +44,7 @@ from seewhy.concepts.collected import (
     read_collected,
     write_collected,
 )
+from seewhy.concepts.store import FeatureStore, digest_of
 from seewhy.concepts.tracing import traced
 from seewhy.errors import BadInput
 from seewhy.execution import Execution
@@ -61,6 +62,7 @@ def collect(
     folder: str | Path | None = None,
     *,
     every: float = 10.0,
+    features: FeatureStore | None = None,
 ) -> Collected:
     """Collect reference samples from photos.
 
@@ -78,6 +80,8 @@ def collect(
         Where the state is kept, so that a stopped run can go on; None keeps nothing.
     every
         Seconds between two writings of the state, 0 or more.
+    features
+        Where the activations of the layers are kept, too, as they pass by.
 
     Raises
     ------
@@ -97,7 +101,7 @@ def collect(
     written = time.monotonic()
     try:
         with model.untouched(execution.device):
-            for latest in _through(model, state, target, execution):
+            for latest in _through(model, state, target, execution, features):
                 state = latest
                 if folder is not None and time.monotonic() - written >= every:
                     write_collected(folder, state)
@@ -112,7 +116,13 @@ def collect(
     return state
 
 
-def _through(model: Model, state: Collected, target: TargetLike, execution: Execution) -> Iterator[Collected]:
+def _through(
+    model: Model,
+    state: Collected,
+    target: TargetLike,
+    execution: Execution,
+    features: FeatureStore | None,
+) -> Iterator[Collected]:
     """Look at the inputs that are left, batch by batch; yield what there is after each."""
     size, checked = execution.batch_size or _batch_size(model), False
     while not state.finished:
@@ -123,6 +133,10 @@ def _through(model: Model, state: Collected, target: TargetLike, execution: Exec
             seen = traced(model, x, target, setting.layers, setting.rules, pixels=False, checked=not checked)
             checked = True
             classes = [_class(d) for d in seen.target.descriptions]
+            if features is not None:
+                digests = [digest_of(state.names[i]) for i in inputs.tolist()]
+                for name, place in seen.places.items():
+                    features.layer(model, name).add(digests, place.cells(seen.trace.layers[name]))
             state = state.with_batch(seen, inputs, torch.tensor(classes))
         state = replace(state, done=stop)
         yield state

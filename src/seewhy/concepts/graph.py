@@ -49,7 +49,7 @@ class Node:
     relevance
         What of the score goes through the path.
     part
-        Of its parent's relevance; NaN where that is 0.
+        Of what arrives at its layer along the path, the sum of magnitudes over all channels; -1 to 1.
     children
         Leading channels of the next layer, largest magnitude first.
     """
@@ -71,7 +71,7 @@ class Node:
             "layer": layer,
             "channel": channel,
             "relevance": self.relevance,
-            "part": self.part if self.part == self.part else None,
+            "part": self.part,
             "children": [child.to_json() for child in self.children],
         }
 
@@ -146,7 +146,7 @@ def attribution_graph(
         order = seen.layers[::-1]
         kept = [widths[min(i, len(widths) - 1)] for i in range(len(order))]
         score = float(seen.trace.scores.detach())
-        nodes = _split(seen, order, kept, seen.trace.slope(order[0]), (), score, execution)
+        nodes = _split(seen, order, kept, seen.trace.slope(order[0]), (), execution)
     return AttributionGraph(str(seen.target.descriptions[0]["label"]), score, nodes)
 
 
@@ -156,12 +156,12 @@ def _split(
     widths: Sequence[int],
     gradient: Tensor,
     above: tuple[tuple[str, int], ...],
-    whole: float,
     execution: Execution,
 ) -> tuple[Node, ...]:
     layer, place = order[0], seen.places[order[0]]
     output = seen.trace.layers[layer]
     totals = place.totals(output.detach() * gradient)[0]
+    whole = float(totals.abs().sum())
     leading = totals.abs().argsort(dim=0, descending=True, stable=True)[: widths[0]].tolist()
     nodes = []
     for done, channel in enumerate(leading):
@@ -170,8 +170,8 @@ def _split(
         if order[1:]:
             alone = place.gate(Units((channel,)), output)(gradient)
             further = seen.trace.onward(layer, alone, order[1])
-            children = _split(seen, order[1:], widths[1:], further, path, relevance, execution)
-        nodes.append(Node(path, relevance, relevance / whole if whole else float("nan"), children))
+            children = _split(seen, order[1:], widths[1:], further, path, execution)
+        nodes.append(Node(path, relevance, relevance / whole if whole else 0.0, children))
         if not above:
             execution.step(done + 1, len(leading), "attribution graph")
     return tuple(nodes)
@@ -181,7 +181,6 @@ def _lines(nodes: Sequence[Node], indent: str) -> Iterator[str]:
     for i, node in enumerate(nodes):
         last = i == len(nodes) - 1
         layer, channel = node.path[-1]
-        sign = "-" if node.part < 0 else ""
-        part = f" ({sign}{percent(abs(node.part))})" if node.part == node.part else ""
-        yield f"{indent}{'└' if last else '├'} {layer} channel {channel}: {number(node.relevance)}{part}"
+        part = f"{'-' if node.part < 0 else ''}{percent(abs(node.part))}"
+        yield f"{indent}{'└' if last else '├'} {layer} channel {channel}: {part}, {number(node.relevance)}"
         yield from _lines(node.children, indent + ("  " if last else "│ "))
