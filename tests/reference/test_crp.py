@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 import networks
+import seewhy
 from seewhy.errors import BadInput, DoesNotFit
 from seewhy.execution import Execution
+from seewhy.inputs.photos import demo_photos
 from seewhy.methods import CRP, LRP
 from seewhy.methods.relevance import conditions as module
 from seewhy.methods.relevance.conditions import (
@@ -341,3 +343,27 @@ def test_what_is_no_condition_is_refused(text: str) -> None:
 def test_what_the_layer_does_not_have_is_refused(text: str, message: str) -> None:
     with pytest.raises(BadInput, match=message):
         CRP(text)(NETS["resnet"][0]().eval(), networks.batch((3, 16, 16)), 1)
+
+
+# -- a real network ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.real
+def test_channels_of_a_real_network_add_up() -> None:
+    model = seewhy.load("efficientnet-lite0")
+    x = model.prepare(demo_photos()["cat"]).tensor
+    rules = LRP(biases="share")
+    with model.untouched():
+        question = ask(model, x, None, Execution(), "logit")
+        trace = follow(question, 0, 1, rules.rules(model, x), "taylor", ["_blocks.10", "_swish"])
+        places = {n: Place.of(model, n, t, tuple(x.shape[1:])) for n, t in trace.layers.items()}
+        whole = trace.relevance()
+        # The head's bias is shared out: what reaches the last features is the score.
+        last = places["_swish"].totals(whole.layers["_swish"]).sum(1)
+        torch.testing.assert_close(last, question.clean, rtol=1e-4, atol=0)
+        order = torch.randperm(112, generator=torch.Generator().manual_seed(0)).tolist()
+        parts = [
+            conditional(trace, places, {"_blocks.10": Units(tuple(order[i::4]))}).pixels for i in range(4)
+        ]
+    gap = (torch.stack(parts).sum(0) - whole.pixels).abs().max()
+    assert float(gap) <= 1e-4 * float(whole.pixels.abs().max())
