@@ -118,7 +118,7 @@ class Features:
             raise BadInput(
                 f"Asked for features in {self.folder}",
                 f"{len(missing)} of {len(digests)} photos are not there",
-                "Keep them first: seewhy.concepts.store.keep",
+                "Keep them first: seewhy.concepts.keep",
             )
         wanted = [self.rows[d] for d in digests]
         order = sorted(set(wanted))

@@ -51,17 +51,20 @@ def write_gallery(path: str | Path, gallery: Gallery, *, command: str = "") -> P
 
 def render_gallery(gallery: Gallery, *, command: str = "") -> str:
     """Return the page as HTML text; parameters as in `write_gallery`."""
-    layers = list(dict.fromkeys(card.layer for card in gallery.cards))
+    about, layers = gallery.about, list(dict.fromkeys(card.layer for card in gallery.cards))
     sections = [
         f'<section aria-labelledby="layer-{i}"><h2 id="layer-{i}">{escape(layer)}</h2>'
-        + "".join(_card(card) for card in gallery.cards if card.layer == layer)
+        + "".join(
+            _card(card, parts=about["settings"]["normalised"])
+            for card in gallery.cards
+            if card.layer == layer
+        )
         + "</section>"
         for i, layer in enumerate(layers)
     ]
     sections.append(_making(gallery, command))
     contents = "".join(f'<li><a href="#layer-{i}">{escape(layer)}</a></li>' for i, layer in enumerate(layers))
     contents += '<li><a href="#making">To reproduce</a></li>'
-    about = gallery.about
     title = f"What channels of {escape(str(about['model']))} respond to"
     style = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
     return f"""<!DOCTYPE html>
@@ -94,8 +97,8 @@ def render_gallery(gallery: Gallery, *, command: str = "") -> str:
 """
 
 
-def _card(card: Card) -> str:
-    rows = "".join(_row(kind, card) for kind in KINDS)
+def _card(card: Card, *, parts: bool) -> str:
+    rows = "".join(_row(kind, card, parts=parts) for kind in KINDS)
     return f"<h3>Channel {card.channel}</h3>{_shares((card.share, *card.classes))}{rows}"
 
 
@@ -114,17 +117,18 @@ def _shares(shares: tuple[Share, ...]) -> str:
     )
 
 
-def _row(kind: Kind, card: Card) -> str:
-    figures = "".join(_figure(e, t) for e, t in zip(card.exemplars[kind], card.tiles[kind], strict=True))
+def _row(kind: Kind, card: Card, *, parts: bool) -> str:
+    found = zip(card.exemplars[kind], card.tiles[kind], strict=True)
+    figures = "".join(_figure(e, t, parts=parts) for e, t in found)
     body = f'<div class="photos">{figures}</div>' if figures else '<p class="muted">No photo above 0.</p>'
     return f'<p class="row">{_ROWS[kind]}</p>{body}'
 
 
-def _figure(exemplar: Exemplar, tile: Tile) -> str:
+def _figure(exemplar: Exemplar, tile: Tile, *, parts: bool) -> str:
     name = exemplar.name.replace("\\", "/").rpartition("/")[2]
     words = f"{exemplar.label} · " if exemplar.label else ""
-    share = f"{100 * exemplar.value:.3g} %" if abs(exemplar.value) <= 1 else number(exemplar.value)
-    said = f"{words}{share}"
+    value = f"{100 * exemplar.value:.3g}\u00a0%" if parts else number(exemplar.value)
+    said = f"{words}{value}"
     return (
         f"<figure>{_image(tile.picture, f'{name}: {said}')}"
         f"<figcaption>{escape(said)}<br>{escape(name)}</figcaption></figure>"
