@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 import networks
-from seewhy.concepts import exemplars as module
+from seewhy.concepts import exemplar as module
 from seewhy.concepts.collected import Collected, Collecting
 from seewhy.concepts.collecting import collect
-from seewhy.concepts.exemplars import exemplars, shown, smoothed
+from seewhy.concepts.exemplar import exemplars, shown, smoothed
 from seewhy.concepts.gallery import Gallery, make_gallery
-from seewhy.concepts.receptive_field import around, receptive_field
+from seewhy.concepts.receptive_fields import around, receptive_field
 from seewhy.concepts.stages import last_of_stages
 from seewhy.errors import BadInput, DoesNotFit
 from seewhy.methods import CRP, LRP

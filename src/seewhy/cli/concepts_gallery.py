@@ -84,7 +84,7 @@ def gallery(
     from seewhy.report.gallery import write_gallery
 
     run.execution()
-    photos = _photos(folder)
+    photos = photos_in(folder)
     named = _numbers(channels)
     if show < 1:
         raise BadInput("Asked how many channels to show", f"Found {show}", "Give at least 1")
@@ -111,14 +111,14 @@ def gallery(
             raise Cancelled(f"Stopped. The same command goes on from what is kept in {out}.") from None
     for why in made.failures:
         note(f"left out: {why}")
-    files = {"page": write_gallery(out / "gallery.html", made, command=_command())}
+    files = {"page": write_gallery(out / "gallery.html", made, command=typed())}
     for i, name in enumerate(wanted):
         part = type(made)(
             tuple(c for c in made.cards if c.layer == name), made.about, made.inputs, made.failures
         )
         files[name] = save_png(out / f"gallery-{i + 1}.png", part.picture())
     answer = made.to_json() | {"files": {k: str(v) for k, v in files.items()}}
-    _write_json(out / "gallery.json", answer)
+    write_json(out / "gallery.json", answer)
     if as_json:
         print_json(answer)
         return
@@ -132,7 +132,8 @@ def gallery(
     )
 
 
-def _photos(folder: Path) -> list[Path]:
+def photos_in(folder: Path) -> list[Path]:
+    """Return the photos in a folder and those below it, in order of path."""
     asked = f"Asked for the photos in {folder}"
     if not folder.is_dir():
         raise BadInput(asked, "There is no such folder", "Give a folder of photos")
@@ -176,13 +177,15 @@ def _class(model: Model, collected: Collected, of: str) -> int:
     return index
 
 
-def _write_json(path: Path, content: object) -> None:
+def write_json(path: Path, content: object) -> None:
+    """Write JSON, whole or not at all."""
     from seewhy.files import write_atomically
 
     write_atomically(path, json.dumps(content, indent=1).encode())
 
 
-def _command() -> str:
+def typed() -> str:
+    """Return the command as it was typed."""
     import sys
 
     return shlex.join(["seewhy", *sys.argv[1:]])

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from seewhy.concepts.collected import KINDS, NO_CLASS, Collected, Kind
-from seewhy.concepts.exemplars import VISIBLE, WINDOWS, Exemplar, Window, exemplars
+from seewhy.concepts.exemplar import VISIBLE, WINDOWS, Exemplar, Window, exemplars
 from seewhy.errors import BadInput
 from seewhy.execution import Execution
 from seewhy.inputs.images import read_image

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from seewhy.concepts.collected import Collected, Kind
-from seewhy.concepts.receptive_field import Box, around, receptive_field
+from seewhy.concepts.receptive_fields import Box, around, receptive_field
 from seewhy.concepts.tracing import Traced, traced
 from seewhy.errors import DoesNotFit
 from seewhy.execution import Execution
