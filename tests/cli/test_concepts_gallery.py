@@ -123,3 +123,31 @@ def test_folders_without_photos_are_refused(run: Callable[..., Any], models: Pat
         said = run("concepts", "gallery", where, "--model", f"{models}:tiny")
         assert said.code == 2
         assert message in said.err
+
+
+def test_discover(run: Callable[..., Any], models: Path, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    given = ("concepts", "discover", folder, "--model", f"{models}:tiny", "--layer", "3", "--target", "lemon")
+    said = run(*given, "--concepts", 2, "--patch", 0.5, "--count", 3, "--out", out, "--json")
+    assert said.code == 0, said.err
+    found = json.loads(said.out)
+    assert found["photos"] == 6
+    importances = [c["importance"] for c in found["concepts"]]
+    assert importances == sorted(importances, reverse=True)
+    assert [len(c["patches"]) for c in found["concepts"]] == [3, 3]
+    assert json.loads((out / "concepts.json").read_text()) == found
+    page = (out / "concepts.html").read_text()
+    assert page.count("<img") == 6
+    assert f"{100 * found['error']:.2g} %" in page
+    with Image.open(out / "concepts.png") as picture:
+        assert picture.format == "PNG"
+    with safe_open(out / "concepts.safetensors", "pt") as file:
+        assert file.get_tensor("directions").shape == (2, 8)
+    table = run(*given, "--concepts", 2, "--patch", 0.5, "--out", out)
+    assert table.code == 0
+    assert f"{importances[0]:.3g}" in table.out
+    for wrong, message in ((("--concepts", 99), "for 99 concepts"), (("--patch", 2), "Give parts in (0, 1]")):
+        said = run(*given, *wrong, "--out", tmp_path / "none")
+        assert said.code == 2
+        assert message in said.err
+    assert not (tmp_path / "none").exists()
