@@ -35,6 +35,8 @@ class Probed:
         Counted as the work goes on; a pass of a part of the network counts as none.
     suffix_passes
         The same for passes from a layer on.
+    means
+        Layer to the mean of its output, `(1, ...)` in its own layout, over the last set that was read.
     """
 
     model: Model
@@ -42,6 +44,7 @@ class Probed:
     grids: dict[str, Grid]
     passes: Passes = field(default_factory=Passes)
     suffix_passes: Passes = field(default_factory=Passes)
+    means: dict[str, Tensor] = field(default_factory=dict)
 
     def answer(self, x: Tensor, *, differentiable: bool = False) -> Answer:
         """Run the whole network on a batch, keeping the layers."""
@@ -53,10 +56,16 @@ class Probed:
         found = []
         for images in sets:
             size = self.batch_size(images)
+            sums: dict[str, Tensor] = {}
 
-            def run(start: int, stop: int, images: ImageSet = images) -> dict[str, Tensor]:
+            def run(
+                start: int, stop: int, images: ImageSet = images, sums: dict[str, Tensor] = sums
+            ) -> dict[str, Tensor]:
                 with torch.no_grad():
                     answer = self.answer(images.prepared(self.model, start, stop).tensor)
+                for layer in self.grids:
+                    total = answer.activations[layer].double().sum(0, keepdim=True)
+                    sums[layer] = sums[layer] + total if layer in sums else total
                 return {
                     layer: grid.read(answer.activations[layer]).float().cpu()
                     for layer, grid in self.grids.items()
@@ -64,6 +73,7 @@ class Probed:
 
             parts = list(in_batches(len(images), size, self.execution, run, f"{what}: {images.name}"))
             found.append({layer: torch.cat([p[layer] for p in parts]) for layer in self.grids})
+            self.means = {layer: total.float() / len(images) for layer, total in sums.items()}
         return found
 
     def batch_size(self, images: ImageSet, *, differentiated: bool = False) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from seewhy.models.model import Model
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".ppm")
 """Files of a folder that count as photos, in any letter case."""
+FEWEST = 6
+"""Images of a concept, and random ones, below which nothing can be fitted and held out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +122,43 @@ def pooled(name: str, sets: Sequence[ImageSet]) -> ImageSet:
     if len(tensors) == len(sets):
         return ImageSet(name, torch.cat(tensors))
     return ImageSet(name, tuple(image for s in sets for image in s.source))
+
+
+def named_sets(concepts: Mapping[str, Any] | Sequence[ImageSet]) -> list[ImageSet]:
+    """Return concepts as sets with names of their own.
+
+    Raises
+    ------
+    BadInput
+        For no concept, one of too few images, or two of one name.
+    """
+    items = [ImageSet.of(k, v) for k, v in concepts.items()] if isinstance(concepts, Mapping) else concepts
+    names = [c.name for c in items]
+    if not names:
+        raise BadInput("Asked for concepts", "There is none", "Give at least one folder of examples")
+    if twice := {n for n in names if names.count(n) > 1}:
+        raise BadInput("Asked for concepts", f"{sorted(twice)} come twice", "Give each a name of its own")
+    for c in items:
+        _enough(c, "concept")
+    return list(items)
+
+
+def random_set(random: Any) -> ImageSet:
+    """Return random images as one set, several pooled; refuse too few."""
+    if isinstance(random, Sequence) and random and all(isinstance(r, ImageSet) for r in random):
+        random = pooled("random", random)
+    chance = ImageSet.of("random", random)
+    _enough(chance, "random set")
+    return chance
+
+
+def _enough(images: ImageSet, what: str) -> None:
+    if len(images) < FEWEST:
+        raise BadInput(
+            f"Asked for the {what} {images.name!r}",
+            f"It has {len(images)} images",
+            f"Give at least {FEWEST}; 50 or more are usual",
+        )
 
 
 def _photos(folder: Path) -> list[Path]:

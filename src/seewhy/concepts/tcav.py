@@ -41,18 +41,16 @@ from torch import Tensor, nn
 from seewhy import provenance
 from seewhy.batching import in_batches
 from seewhy.concepts import significance as tests
-from seewhy.concepts.draws import key, permutation
+from seewhy.concepts.draws import key
 from seewhy.concepts.layers import Probed, class_index, class_logits, probe
-from seewhy.concepts.sets import ImageSet, pooled
+from seewhy.concepts.runs import run_of
+from seewhy.concepts.sets import ImageSet, named_sets, random_set
 from seewhy.concepts.tcav_result import TcavResult, TcavRow
-from seewhy.concepts.vectors import SOLVERS, Pool, Solver, Span, accuracy, fit, flat, flat_gradient
+from seewhy.concepts.vectors import SOLVERS, Pool, Solver, Span, fit, flat, flat_gradient
 from seewhy.errors import BadInput
 from seewhy.execution import Execution
 from seewhy.methods.base import Paper, require
 from seewhy.models.model import Model
-
-FEWEST = 6
-"""Images of a concept, and random ones, below which nothing can be fitted and held out."""
 
 
 @dataclass(frozen=True)
@@ -214,11 +212,11 @@ class TCAV:
         """Return the rows of one layer, and each concept's vector from all of its images."""
         *concepts, chance = parts
         most = min(max(len(c) for c in concepts), len(chance) // 2)
-        null = [self._pair(chance, chance, most, key(seed, "null"), t) for t in range(self.runs)]
+        null = [run_of(self.solver, chance, chance, most, key(seed, "null"), t) for t in range(self.runs)]
         rows, fitted = [], []
         for images, concept in zip(examples, concepts, strict=True):
             own = key(seed, "runs", images.name)
-            runs = [self._pair(concept, chance, len(concept), own, t) for t in range(self.runs)]
+            runs = [run_of(self.solver, concept, chance, len(concept), own, t) for t in range(self.runs)]
             both = torch.cat([concept, chance])
             marked = torch.arange(len(both)) < len(concept)
             whole, _ = fit(self.solver, both, marked)
@@ -262,23 +260,6 @@ class TCAV:
                 )
         return rows, torch.stack(fitted)
 
-    def _pair(
-        self, concept: Tensor, chance: Tensor, size: int, seed: int, run: int
-    ) -> tuple[Tensor, float]:
-        """Return one run's vector and its held-out accuracy; the same `chance` twice: random as concept."""
-        order = permutation(seed, 2 * run, len(chance))
-        if concept is chance:
-            with_it, without = chance[order[:size]], chance[order[size : 2 * size]]
-        else:
-            size = min(size, len(chance))
-            with_it = concept[permutation(seed, 2 * run + 1, len(concept))[:size]]
-            without = chance[order[:size]]
-        held = max(1, round(size / 3))
-        train = torch.cat([with_it[held:], without[held:]])
-        test = torch.cat([with_it[:held], without[:held]])
-        vector, threshold = fit(self.solver, train, torch.arange(len(train)) < size - held)
-        return vector, accuracy(vector, threshold, test, torch.arange(len(test)) < held)
-
 
 def sensitivities(gradients: Tensor, vectors: Tensor) -> Tensor:
     """Return `(n, k)`: the slope of `(n, d)` gradients along `(k, d)` vectors of any length, per unit of it.
@@ -297,40 +278,3 @@ def tcav_scores(gradients: Tensor, vectors: Tensor) -> Tensor:
 def _signs(gradients: Tensor, vectors: Sequence[Tensor]) -> Tensor:
     """Return `(runs, n)` 1.0 where the slope is above 0."""
     return (sensitivities(gradients, torch.stack(list(vectors))) > 0).double().T
-
-
-def named_sets(concepts: Mapping[str, Any] | Sequence[ImageSet]) -> list[ImageSet]:
-    """Return concepts as sets with names of their own.
-
-    Raises
-    ------
-    BadInput
-        For no concept, one of too few images, or two of one name.
-    """
-    items = [ImageSet.of(k, v) for k, v in concepts.items()] if isinstance(concepts, Mapping) else concepts
-    names = [c.name for c in items]
-    if not names:
-        raise BadInput("Asked for concepts", "There is none", "Give at least one folder of examples")
-    if twice := {n for n in names if names.count(n) > 1}:
-        raise BadInput("Asked for concepts", f"{sorted(twice)} come twice", "Give each a name of its own")
-    for c in items:
-        _enough(c, "concept")
-    return list(items)
-
-
-def random_set(random: Any) -> ImageSet:
-    """Return random images as one set, several pooled; refuse too few."""
-    if isinstance(random, Sequence) and random and all(isinstance(r, ImageSet) for r in random):
-        random = pooled("random", random)
-    chance = ImageSet.of("random", random)
-    _enough(chance, "random set")
-    return chance
-
-
-def _enough(images: ImageSet, what: str) -> None:
-    if len(images) < FEWEST:
-        raise BadInput(
-            f"Asked for the {what} {images.name!r}",
-            f"It has {len(images)} images",
-            f"Give at least {FEWEST}; 50 or more are usual",
-        )
