@@ -1,4 +1,4 @@
-"""All concepts of one layer at once: vectors and emblems, drawn again for intervals, and random ones beside."""
+"""All concepts of a layer at once: vectors and emblems, drawn again for intervals, random ones beside."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ConceptBank:
     random
         `(r, c)`: random images taken as concepts.
     accuracy
-        `(k,)` held-out accuracy of the concepts, 0 to 1.
+        `(k,)` held-out accuracy of the concepts, 0 to 1. One below the gate is not known, with all its draws.
     """
 
     concepts: Calibrated
@@ -48,6 +48,7 @@ class ConceptBank:
         chance: Tensor,
         resamples: int,
         random_concepts: int,
+        gate: float,
         seed: int,
     ) -> ConceptBank:
         """Fit everything.
@@ -58,8 +59,8 @@ class ConceptBank:
             See `vectors.fit`.
         concepts, chance
             Name to `(n, c, *cells)` features of the concept's images; those of the random ones.
-        resamples, random_concepts, seed
-            As in `VisualTCAV`.
+        resamples, random_concepts, gate, seed
+            As in `VisualTCAV`; the gate is its `accuracy_gate`.
         """
         pooled = [flat(f, "mean") for f in (*concepts.values(), chance)]
         span = Span.of(torch.cat(pooled))
@@ -69,23 +70,19 @@ class ConceptBank:
             own = key(seed, "resamples", name)
             rows = [torch.arange(len(samples)), *_drawn(own, resamples, len(samples))]
             others = [torch.arange(len(random)), *_drawn(own ^ 1, resamples, len(random))]
-            found = _calibrated(solver, span, samples, random, rows, others, images, chance)
-            exact.append(_at(found, slice(0, 1)))
-            again.append(_at(found, slice(1, None)))
-            runs = [run_of(solver, samples, random, len(samples), key(seed, "runs", name), t) for t in range(RUNS)]
-            right.append(sum(a for _, a in runs) / RUNS)
+            right.append(_accuracy(solver, samples, random, len(samples), key(seed, "runs", name)))
+            known = torch.full((len(rows),), right[-1] >= gate)
+            found = _calibrated(solver, span, samples, random, rows, others, images, chance, known)
+            exact.append(found.at(slice(0, 1)))
+            again.append(found.at(slice(1, None)))
         most = min(max(len(p) for p in parts), len(random) // 2)
         orders = [permutation(key(seed, "null"), t, len(random)) for t in range(random_concepts)]
-        null = _calibrated(
-            solver,
-            span,
-            random,
-            random,
-            [o[:most] for o in orders],
-            [o[most : 2 * most] for o in orders],
-            chance,
-            chance,
-        )
+        rows, others = [o[:most] for o in orders], [o[most : 2 * most] for o in orders]
+        passed = [
+            _accuracy(solver, random[r], random[o], most, key(seed, "null runs", str(i))) >= gate
+            for i, (r, o) in enumerate(zip(rows, others, strict=True))
+        ]
+        null = _calibrated(solver, span, random, random, rows, others, chance, chance, torch.tensor(passed))
         return cls(_joined(exact), _interleaved(again), null, torch.tensor(right))
 
     def attribute(self, features: Tensor, evidence: Tensor) -> Json:
@@ -118,7 +115,7 @@ class ConceptBank:
 
 def attributions(concepts: Calibrated, features: Tensor, evidence: Tensor) -> tuple[Tensor, Tensor]:
     """Return `(n, q, *cells)` concept maps and `(n, k, q)` attributions of `(n, k, c, *cells)` evidence."""
-    here = _at(concepts, slice(None), features)
+    here = concepts.to(features)
     maps = here.maps(features)
     weights = here.channel_weights(features, maps)
     inside = torch.einsum("nkcs,nqs->nkqc", evidence.flatten(3), maps.flatten(2))
@@ -134,6 +131,7 @@ def _calibrated(
     others: list[Tensor],
     images: Tensor,
     chance: Tensor,
+    known: Tensor,
 ) -> Calibrated:
     """Return one vector with its emblems for each choice of rows of the two sets."""
     fitted = []
@@ -144,7 +142,7 @@ def _calibrated(
     own, other = strengths(vectors, images), strengths(vectors, chance)
     high = [emblems(own[r, i : i + 1]) for i, r in enumerate(rows)]
     low = [emblems(other[r, i : i + 1]) for i, r in enumerate(others)]
-    return Calibrated(vectors, torch.cat(low), torch.cat(high))
+    return Calibrated(vectors, torch.cat(low), torch.cat(high), known)
 
 
 def _drawn(seed: int, many: int, count: int) -> list[Tensor]:
@@ -153,9 +151,9 @@ def _drawn(seed: int, many: int, count: int) -> list[Tensor]:
     return list((uniform(seed, torch.arange(many), count).double() * count).long())
 
 
-def _at(concepts: Calibrated, part: slice, like: Tensor | None = None) -> Calibrated:
-    v, low, high = concepts.vectors[part], concepts.low[part], concepts.high[part]
-    return Calibrated(v, low, high) if like is None else Calibrated(v.to(like), low.to(like), high.to(like))
+def _accuracy(solver: Solver, concept: Tensor, chance: Tensor, size: int, seed: int) -> float:
+    """Return the mean held-out accuracy over splits."""
+    return sum(run_of(solver, concept, chance, size, seed, t)[1] for t in range(RUNS)) / RUNS
 
 
 def _joined(parts: list[Calibrated]) -> Calibrated:
@@ -163,6 +161,7 @@ def _joined(parts: list[Calibrated]) -> Calibrated:
         torch.cat([p.vectors for p in parts]),
         torch.cat([p.low for p in parts]),
         torch.cat([p.high for p in parts]),
+        torch.cat([p.known for p in parts]),
     )
 
 
@@ -172,4 +171,5 @@ def _interleaved(parts: list[Calibrated]) -> Calibrated:
         torch.stack([p.vectors for p in parts], 1).flatten(0, 1),
         torch.stack([p.low for p in parts], 1).flatten(),
         torch.stack([p.high for p in parts], 1).flatten(),
+        torch.stack([p.known for p in parts], 1).flatten(),
     )

@@ -24,26 +24,36 @@ class Calibrated:
         `(k, c)`, of any length.
     low, high
         `(k,)` emblems: the typical strength of the concept in random images, and in its own.
+    known
+        `(k,)` bool: whether the vector tells the concept's images from random ones at all.
     """
 
     vectors: Tensor
     low: Tensor
     high: Tensor
-
-    def __post_init__(self) -> None:
-        assert len(self.vectors) == len(self.low) == len(self.high)
+    known: Tensor
 
     @property
     def separable(self) -> Tensor:
-        """`(k,)` bool: whether the layer shows more of the concept in its own images than in random ones."""
-        return self.high > self.low
+        """`(k,)` bool: known, and stronger in the concept's own images than in random ones."""
+        return self.known & (self.high > self.low)
+
+    def at(self, part: slice) -> Calibrated:
+        """Return some of the concepts."""
+        return Calibrated(self.vectors[part], self.low[part], self.high[part], self.known[part])
+
+    def to(self, like: Tensor) -> Calibrated:
+        """Return the concepts where a tensor is, in its type."""
+        v, low, high = (t.to(like) for t in (self.vectors, self.low, self.high))
+        return Calibrated(v, low, high, self.known.to(like.device))
 
     def maps(self, features: Tensor) -> Tensor:
         """Return `(n, k, *cells)` concept maps in [0, 1] of `(n, c, *cells)` features; 0 if not separable."""
         low, high = (_like(e, features) for e in (self.low, self.high))
         apart = (high - low).clamp_min(torch.finfo(features.dtype).tiny)
         raw = raw_maps(self.vectors, features)
-        return torch.where(high > low, ((raw - low) / apart).clamp(0, 1), torch.zeros_like(raw))
+        shown = _like(self.separable, features)
+        return torch.where(shown, ((raw - low) / apart).clamp(0, 1), torch.zeros_like(raw))
 
     def channel_weights(self, features: Tensor, maps: Tensor) -> Tensor:
         """Return `(n, k, c)` weights in [0, 1]: how much a channel belongs to the concept.

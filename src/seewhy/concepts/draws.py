@@ -26,7 +26,7 @@ def permutations(seed: int, many: int, count: int) -> Tensor:
 
 
 def resamples(seed: int, many: int, count: int) -> Tensor:
-    """Return `(many, count)` float64: how often each of `count` is drawn in `count` draws with replacement."""
+    """Return `(many, count)` float64: how often each is drawn in `count` draws with replacement."""
     drawn = (uniform(seed, torch.arange(many), count).double() * count).long()
     return torch.zeros(many, count, dtype=torch.float64).scatter_add_(
         1, drawn, torch.ones(many, count, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""What concepts need of a network's layers: activations of many images, the score of classes, both by batch."""
+"""What concepts need of a network: activations of many images by batch, layers to run on from, logits."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ Formula
     S(x) = grad_a s_k(x) . v / |v|;  TCAV = share of x with S(x) > 0, mean over `runs` vectors v, each fitted
     to two thirds of the concept and of a random counterpart of its own; the rest measures its accuracy.
 Needs
-    gradients of class logits at a layer; example images of the concepts, random images, images of the classes.
+    gradients of class logits at a layer; example images of the concepts and classes, random images.
 Cost
     one forward pass for each concept and random image; one forward and one backward for each class image,
     whatever the number of concepts, layers and runs.
@@ -173,9 +173,7 @@ class TCAV:
             },
         )
 
-    def _slopes(
-        self, probed: Probed, named: int | str, images: ImageSet
-    ) -> tuple[int, dict[str, Tensor]]:
+    def _slopes(self, probed: Probed, named: int | str, images: ImageSet) -> tuple[int, dict[str, Tensor]]:
         """Return a class's index, and for each layer the `(n, d)` gradients of its logit."""
         model = probed.model
         index = -1
@@ -190,9 +188,7 @@ class TCAV:
                 found = torch.autograd.grad(logits[:, index].sum(), taps, allow_unused=True)
             probed.passes.backward += stop - start
             return {
-                layer: flat_gradient(
-                    grid.read(torch.zeros_like(tap) if g is None else g).cpu(), self.pool
-                )
+                layer: flat_gradient(grid.read(torch.zeros_like(tap) if g is None else g).cpu(), self.pool)
                 for (layer, grid), tap, g in zip(probed.grids.items(), taps, found, strict=True)
             }
 
@@ -267,7 +263,8 @@ def sensitivities(gradients: Tensor, vectors: Tensor) -> Tensor:
     A vector of zeros gives zeros.
     """
     lengths = vectors.norm(dim=1).clamp_min(torch.finfo(vectors.dtype).tiny)
-    return gradients @ (vectors / lengths[:, None]).T
+    slopes: Tensor = gradients @ (vectors / lengths[:, None]).T
+    return slopes
 
 
 def tcav_scores(gradients: Tensor, vectors: Tensor) -> Tensor:

@@ -140,7 +140,7 @@ class TcavResult:
         """
         tensors, notes = open_record(path, "tcav")
         rows = tuple(
-            TcavRow(**{k: tuple(v) if isinstance(v, list) else v for k, v in r.items()})
+            TcavRow(**{**r, "scores": tuple(r["scores"]), "random_scores": tuple(r["random_scores"])})
             for r in notes.pop("rows")
         )
         return cls(rows, tensors, {"kind": "tcav", **notes})
@@ -159,6 +159,6 @@ class TcavResult:
             title=f"TCAV of {self.provenance['model']}",
             across="share of the class's images whose score the concept raises",
             most=1.0,
-            caption="Whiskers: 95 % intervals over runs and images. Dots: random images taken as a concept, one "
-            "a run. p: permutation test, corrected for the number of tests. Pale: not significant.",
+            caption="Whiskers: 95 % intervals over runs and images. Dots: random images taken as a concept, "
+            "one a run. p: permutation test, corrected for the number of tests. Pale: not significant.",
         )

@@ -50,8 +50,9 @@ class LayerFindings:
         `(n, k)`: the class's rise over the largest of any class, 0 to 1.
     errors
         `(n, k)`: completeness error of the integration, a fraction of the rise.
-    vectors, low, high, accuracy
-        Of the concepts: `(q, c)`, emblems `(q,)` and held-out accuracy `(q,)`.
+    vectors, low, high, accuracy, separable
+        Of the concepts: `(q, c)`, emblems `(q,)`, held-out accuracy `(q,)` and `(q,)` bool: whether that
+        passes the gate and the concept's own images show more of it than random ones.
     """
 
     maps: Tensor
@@ -64,16 +65,11 @@ class LayerFindings:
     low: Tensor
     high: Tensor
     accuracy: Tensor
+    separable: Tensor
 
     @classmethod
     def joined(cls, parts: Sequence[Json], bank: ConceptBank) -> LayerFindings:
-        """Return batches as one, with the concepts they were made with.
-
-        Raises
-        ------
-        BadInput
-            For parts with different numbers of classes.
-        """
+        """Return batches as one, with the concepts that they were made with."""
         several = ("maps", "attributions", "again", "random", "gains", "errors")
         return cls(
             **{name: torch.cat([p[name] for p in parts]) for name in several},
@@ -81,12 +77,8 @@ class LayerFindings:
             low=bank.concepts.low,
             high=bank.concepts.high,
             accuracy=bank.accuracy,
+            separable=bank.concepts.separable,
         )
-
-    @property
-    def separable(self) -> Tensor:
-        """`(q,)` bool: whether a concept's own images show more of it than random ones."""
-        return self.high > self.low
 
 
 @dataclass(frozen=True)
@@ -110,7 +102,7 @@ class GlobalRow:
     accuracy
         Held-out accuracy of the concept's vector.
     separable
-        Whether the concept's own images show more of it than random ones; attributions are 0 otherwise.
+        Whether the concept is told from random images here; attributions are 0 otherwise.
     images
         How many.
     """
@@ -161,7 +153,9 @@ class VisualTcavResult:
         return len(self.pixels)
 
     def __repr__(self) -> str:
-        return f"VisualTcavResult({len(self)} images, {len(self.concepts)} concepts, layers {list(self.layers)})"
+        return (
+            f"VisualTcavResult({len(self)} images, {len(self.concepts)} concepts, layers {list(self.layers)})"
+        )
 
     # -- numbers -------------------------------------------------------------------------------------------
 
@@ -259,7 +253,11 @@ class VisualTcavResult:
 
     def save(self, path: str | Path) -> tuple[Path, Path]:
         """Write `path.safetensors` (maps, attributions, pixels) and `path.json`; return both paths."""
-        tensors = {f"{layer}/{f.name}": getattr(found, f.name) for layer, found in self.layers.items() for f in fields(found)}
+        tensors = {
+            f"{layer}/{f.name}": getattr(found, f.name)
+            for layer, found in self.layers.items()
+            for f in fields(found)
+        }
         tensors |= {"classes": self.classes, "pixels": self.pixels}
         notes = {
             "concept_names": list(self.concepts),
@@ -327,14 +325,14 @@ class VisualTcavResult:
                 shown = Panel(self.concept_map(i, concept, name).numpy(), False, note)
                 panels.append(shown if bool(f.separable[q]) else None)
             gain = float(f.gains[i, 0])
-            rows.append(Row(f"{self._short(i)}; {target}, of {number(gain)} to explain", self._photo(i), panels))
+            rows.append(Row(f"{self._short(i)}; {target}, gain {number(gain)}", self._photo(i), panels))
         return contact_sheet(
             rows,
             [c if bool(f.separable[q]) else f"{c}: not separable" for q, c in enumerate(self.concepts)],
             share="all",
             title=f"Concepts at {name} of {self.provenance['model']}",
-            caption="Maps: 0 as in random images, 1 as in the concept's own. Below: attribution to the class, 95 % "
-            "interval over concept images drawn again.",
+            caption="Maps: 0 as in random images, 1 as in the concept's own. Below: attribution to the "
+            "class, 95 % interval over concept images drawn again.",
         )
 
     def bars_picture(self) -> Image:
@@ -360,7 +358,9 @@ class VisualTcavResult:
         )
 
     def _photo(self, image: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-        photo: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = np.moveaxis(self.pixels[image].numpy(), 0, -1)
+        photo: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = np.moveaxis(
+            self.pixels[image].numpy(), 0, -1
+        )
         return photo
 
     def _short(self, image: int) -> str:

@@ -1,32 +1,34 @@
 """Visual-TCAV: where a network recognises a concept in an image, and how much that adds to a class.
 
-The concept's vector in a layer gives each cell a strength; two emblems, the typical strengths in the concept's
-own images and in random ones, put it on a scale from 0 to 1: the concept map, which knows no class.
+The concept's vector in a layer gives each cell a strength; two emblems, the typical strengths in the
+concept's own images and in random ones, put it on a scale from 0 to 1: the concept map, which knows no class.
 Integrated gradients on the layer hand the rise of a class's logit to cells and channels; what of it lies in
 the concept's channels, where its map is, is the concept's attribution. Over the images of a class their mean
 is the global attribution. They depend on no concept: one integration serves all.
 
 Formula
-    v = mean of pooled concept features - mean of random ones;  M = clip((relu(v . F) - e-) / (e+ - e-), 0, 1),
-    0 where e+ <= e-; emblems e: median over images of sum m^2 / sum m of m = relu(v . F).
+    v = mean of pooled concept features - mean of random ones;  M = clip((relu(v . F) - e-) / (e+ - e-), 0,
+    1), 0 where e+ <= e-; emblems e: median over images of sum m^2 / sum m of m = relu(v . F).
     A = relu(IG of logit k on F), scaled to sum to d = relu(rise of logit k) / largest rise of any class;
     attribution = sum over channels c and cells of relu(v_c) / max relu(v) * A * M, between 0 and d.
 Needs
     gradients of class logits at a layer that everything passes through; example images, random images.
 Cost
-    one forward pass for every image; from the layer on, `steps` + 1 passes forward and back for each explained
-    image and class, or one where the rest of the network is linear.
+    one forward pass for every image; from the layer on, `steps` + 1 passes forward and back for each
+    explained image and class, or one where the rest of the network is linear.
 Paper
     De Santis et al.: Visual-TCAV: Concept-based Attribution and Saliency Maps for Post-hoc Explainability in
     Image Classification, 2024, https://arxiv.org/abs/2411.05698.
 Departures
     intervals of local attributions come from concept and random images drawn again (`resamples`), those of
     global ones from images and concepts together; the published code has the images' part only. Beside every
-    attribution stand those of random images taken as a concept, and `p` is the share of them (itself counted)
-    that reach it. Medians of an even number of images take the lower middle one. Networks with one output:
-    both signs of its integrated gradients, scaled by the larger of their sums, as published. Vision
-    transformers are ours: patch tokens are the cells, the baseline is the mean activation of the random images
-    (zeros tell layer norms nothing), and what class tokens hold belongs to no concept.
+    attribution stand those of random images taken as a concept, and `p` is the share of them (itself
+    counted) that reach it. Concepts, random ones too, below `accuracy_gate` get none: emblems of sets that do
+    not differ are nearly equal, and whatever lies above both is then all of the concept. Medians of an even
+    number of images take the lower middle one; the published code takes either, by rounding. Networks with
+    one output: both signs of its integrated gradients, scaled by the larger of their sums, as published.
+    Vision transformers are ours: patch tokens are the cells, the baseline is the mean activation of the
+    random images (zeros tell layer norms nothing), and what class tokens hold belongs to no concept.
 """
 
 from __future__ import annotations
@@ -77,6 +79,9 @@ class VisualTCAV:
         Times that concept and random images are drawn again for the intervals; 0 for none.
     random_concepts
         Random images taken as a concept that many times, at least 2.
+    accuracy_gate
+        Held-out accuracy of a concept's vector below which it counts as not separable in a layer: no map, no
+        attribution; 0 to 1. The same holds for random concepts. 0, as published, lets all pass.
     tolerance
         Largest completeness error, as a fraction of the rise in logit, before an image's batch is integrated
         again with twice the steps; None never does.
@@ -98,6 +103,7 @@ class VisualTCAV:
     baseline: Baseline = "auto"
     resamples: int = 20
     random_concepts: int = 20
+    accuracy_gate: float = 0.6
     tolerance: float | None = None
 
     def __post_init__(self) -> None:
@@ -108,7 +114,11 @@ class VisualTCAV:
             require(value in known, f"Asked for {asked}", repr(value), f"Choose one of {', '.join(known)}")
         require(self.steps >= 2, "Asked for steps", self.steps, "Give at least 2")
         require(self.resamples >= 0, "Asked for resamples", self.resamples, "Give 0 or more")
-        require(self.random_concepts >= 2, "Asked for random concepts", self.random_concepts, "Give 2 or more")
+        require(
+            self.random_concepts >= 2, "Asked for random concepts", self.random_concepts, "Give 2 or more"
+        )
+        gate = self.accuracy_gate
+        require(0 <= gate <= 1, "Asked for an accuracy gate", gate, "Give 0 to 1")
         tolerable = self.tolerance is None or self.tolerance > 0
         require(tolerable, "Asked for a tolerance", self.tolerance, "Give a number above 0, or None")
 
@@ -163,6 +173,7 @@ class VisualTCAV:
                     activations[-1][layer],
                     self.resamples,
                     self.random_concepts,
+                    self.accuracy_gate,
                     execution.seed,
                 )
                 for layer in probed.grids

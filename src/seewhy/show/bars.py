@@ -135,9 +135,7 @@ def _axis(end: float, across: str) -> Image.Image:
         label = number(end * i / 4)
         x = LABEL + round(i / 4 * (PLOT - 12))
         draw.text((x - width(label, SIZE) // 2, 0), label, fill=MUTED, font=font(SIZE))
-    draw.text(
-        (LABEL, leading(SIZE)), shorten(across, SIZE, PLOT + NOTE), fill=INK, font=font(SIZE)
-    )
+    draw.text((LABEL, leading(SIZE)), shorten(across, SIZE, PLOT + NOTE), fill=INK, font=font(SIZE))
     return picture
 
 
