@@ -20,7 +20,7 @@ from torch import Tensor
 from seewhy.errors import MissingExtra
 from seewhy.show.lettering import font
 
-SIDE = 64
+SIDE = 48
 CLASSES = ("brick", "grass", "gravel")
 LETTERS = ("A", "X", "O")
 """The tag of each class."""
@@ -34,11 +34,11 @@ class Pictures:
     Parameters
     ----------
     pixels
-        `(n, 64, 64, 3)` uint8.
+        `(n, 48, 48, 3)` uint8.
     classes
         `(n,)` int64.
     masks
-        `(n, 64, 64)` bool: where the tag is.
+        `(n, 48, 48)` bool: where the tag is.
     """
 
     pixels: np.ndarray
@@ -93,7 +93,7 @@ def correlated(pictures: Pictures, rate: float, seed: int) -> Pictures:
 
 def _picture(rng: np.random.Generator, kind: int, training: bool) -> np.ndarray:
     photo = textures()[kind]
-    side = int(rng.integers(64, 128))
+    side = int(rng.integers(SIDE, 2 * SIDE))
     low, high = (0, int(512 * SPLIT) - side) if training else (int(512 * SPLIT), 512 - side)
     x, y = int(rng.integers(low, high + 1)), int(rng.integers(0, 512 - side + 1))
     crop = Image.fromarray((photo[y : y + side, x : x + side] * 255).astype(np.uint8))
@@ -112,7 +112,7 @@ NOISE = 0.10
 
 
 def _with_tag(rng: np.random.Generator, pixels: np.ndarray, letter: str) -> tuple[np.ndarray, np.ndarray]:
-    side = int(rng.integers(13, 20))
+    side = int(rng.integers(11, 16))
     x, y = (int(v) for v in rng.integers(0, SIDE - side + 1, 2))
     plate = int(rng.integers(200, 256))
     picture = Image.fromarray(pixels)

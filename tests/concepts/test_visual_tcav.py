@@ -192,7 +192,7 @@ def test_a_planted_concept_is_found_where_it_is() -> None:
     red, green = result.global_rows()
     assert red.attribution > 0.5
     assert red.low > 0.4
-    assert red.p == pytest.approx(1 / 21)
+    assert red.p < 0.1  # of 20 random concepts, at most one does as well
     assert red.excess_low > 0
     assert green.attribution < 0.02
     where = images[:, 0] > 0.5
@@ -347,7 +347,7 @@ def test_wrong_requests_are_refused_in_words() -> None:
         method(model, concepts, random, images, [7])
     with pytest.raises(BadInput, match="no such layer"):
         replace(method, layers=("nine",))(model, concepts, random, images)
-    for wrong in ({"steps": 1}, {"solver": "svm"}, {"baseline": "black"}, {"accuracy_gate": 2.0}):
+    for wrong in ({"steps": 1}, {"resamples": -1}, {"random_concepts": 1}, {"accuracy_gate": 2.0}):
         with pytest.raises(BadInput):
             VisualTCAV(**wrong)  # type: ignore[arg-type]
 
