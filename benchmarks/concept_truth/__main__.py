@@ -1,4 +1,4 @@
-"""Do concepts say how much a network relies on something? Where that is known: `python -m benchmarks.concept_truth`.
+"""Where reliance on something is known, do concepts say how much: `python -m benchmarks.concept_truth`.
 
 Trains five small networks on photos of textures with lettered tags that tell the class more or less often,
 measures what each loses when the tags are gone, and asks Visual-TCAV, TCAV and random concepts how much the
@@ -51,7 +51,7 @@ def main() -> int:
         if min(arguments.pictures, arguments.tests) < 30 or min(arguments.steps, arguments.seeds) < 1:
             raise BadInput("Asked for a study", "It is too small", "Give at least 30 pictures and tests")
         execution = Execution(progress=report, device=arguments.device)
-        studies: list[list[Finding]] = []
+        studies: list[list[dict[str, Finding]]] = []
         shown = []
         for seed in range(arguments.seeds):
             findings = []

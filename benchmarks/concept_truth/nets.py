@@ -11,8 +11,8 @@ from seewhy.models.model import Model
 from seewhy.models.preprocessing import Preprocessing
 
 RATES = (0.0, 0.25, 0.5, 0.75, 1.0)
-LAYER = "12"
-"""Name of the last ReLU: 12 x 12 cells, and nothing but a mean and a linear layer behind it."""
+LAYERS = {"10": "third", "13": "fourth, last"}
+"""Names of the ReLUs that are asked, and of their convolutions; both have 12 x 12 cells."""
 TRAINED_ON = 1
 LOOK = Preprocessing((SIDE, SIDE), fit="squash", mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 

@@ -22,6 +22,8 @@ from seewhy.show.lettering import font
 
 SIDE = 48
 CLASSES = ("brick", "grass", "gravel")
+OTHERS = ("astronaut", "camera", "cell", "chelsea", "coffee", "coins", "ihc", "moon", "motorcycle_left")
+"""Photos of nothing in particular: random images, and what a concept's tags are drawn on."""
 LETTERS = ("A", "X", "O")
 """The tag of each class."""
 SPLIT = 0.6
@@ -51,8 +53,8 @@ class Pictures:
 
 
 @cache
-def textures() -> tuple[np.ndarray, ...]:
-    """Return the three grey photos, 512 x 512, 0 to 1.
+def photos(names: tuple[str, ...]) -> tuple[np.ndarray, ...]:
+    """Return photos of scikit-image in grey, 512 x 512, 0 to 1.
 
     Raises
     ------
@@ -63,15 +65,26 @@ def textures() -> tuple[np.ndarray, ...]:
     if spec is None or not spec.submodule_search_locations:
         raise MissingExtra("Asked for photos of textures", "scikit-image", "pip install scikit-image")
     folder = Path(spec.submodule_search_locations[0]) / "data"
-    return tuple(np.asarray(Image.open(folder / f"{n}.png").convert("L"), np.float64) / 255 for n in CLASSES)
+    read = (Image.open(folder / f"{name}.png").convert("L").resize((512, 512)) for name in names)
+    return tuple(np.asarray(photo, np.float64) / 255 for photo in read)
 
 
 def plain(seed: int, count: int, *, training: bool) -> Pictures:
     """Return pictures without tags, the classes in turn."""
     pixels = np.empty((count, SIDE, SIDE, 3), np.uint8)
     for i in range(count):
-        pixels[i] = _picture(np.random.default_rng((seed, i)), i % 3, training)
+        part = (0, int(512 * SPLIT)) if training else (int(512 * SPLIT), 512)
+        pixels[i] = _picture(np.random.default_rng((seed, i)), photos(CLASSES)[i % 3], part)
     return Pictures(pixels, np.arange(count) % 3, np.zeros((count, SIDE, SIDE), bool))
+
+
+def other(seed: int, count: int) -> Pictures:
+    """Return pictures without tags of other photos, in the same light; their class is -1."""
+    pixels = np.empty((count, SIDE, SIDE, 3), np.uint8)
+    every = photos(OTHERS)
+    for i in range(count):
+        pixels[i] = _picture(np.random.default_rng((seed, i, 3)), every[i % len(every)], (0, 512))
+    return Pictures(pixels, np.full(count, -1), np.zeros((count, SIDE, SIDE), bool))
 
 
 def tagged(pictures: Pictures, tags: np.ndarray, seed: int) -> Pictures:
@@ -91,11 +104,9 @@ def correlated(pictures: Pictures, rate: float, seed: int) -> Pictures:
     return tagged(pictures, np.where(own, pictures.classes, np.where(some, any_tag, -1)), seed)
 
 
-def _picture(rng: np.random.Generator, kind: int, training: bool) -> np.ndarray:
-    photo = textures()[kind]
+def _picture(rng: np.random.Generator, photo: np.ndarray, columns: tuple[int, int]) -> np.ndarray:
     side = int(rng.integers(SIDE, 2 * SIDE))
-    low, high = (0, int(512 * SPLIT) - side) if training else (int(512 * SPLIT), 512 - side)
-    x, y = int(rng.integers(low, high + 1)), int(rng.integers(0, 512 - side + 1))
+    x, y = int(rng.integers(columns[0], columns[1] - side + 1)), int(rng.integers(0, 512 - side + 1))
     crop = Image.fromarray((photo[y : y + side, x : x + side] * 255).astype(np.uint8))
     if rng.random() < 0.5:
         crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.concept_truth.nets import LAYER, logits
-from benchmarks.concept_truth.pictures import CLASSES, LETTERS, plain, tagged
+from benchmarks.concept_truth.nets import LAYERS, logits
+from benchmarks.concept_truth.pictures import CLASSES, LETTERS, other, plain, tagged
 from seewhy.concepts import TCAV, ImageSet, VisualTCAV, VisualTcavResult
 from seewhy.execution import Execution
 from seewhy.models.model import Model
@@ -77,8 +76,10 @@ class Finding:
         return correlation(self.values["attribution"], self.values["fall"])
 
 
-def examined(model: Model, rate: float, tests: int, execution: Execution) -> tuple[Finding, VisualTcavResult]:
-    """Ask one network about its tags."""
+def examined(
+    model: Model, rate: float, tests: int, execution: Execution
+) -> tuple[dict[str, Finding], VisualTcavResult]:
+    """Ask one network about its tags; the findings are those of its layers."""
     bare = plain(2, tests, training=False)
     marked = tagged(bare, bare.classes, 2)
     x, y = marked.inputs(), torch.from_numpy(bare.classes)
@@ -87,48 +88,52 @@ def examined(model: Model, rate: float, tests: int, execution: Execution) -> tup
     fall = (with_tag - without).gather(1, y[:, None])[:, 0].clamp_min(0)
     drops = [_drop(right[:, y == k]) for k in range(len(CLASSES))]
 
-    base = plain(3, EXAMPLES, training=False)
+    base = other(3, EXAMPLES)
     concepts = [
         ImageSet(f"tag {letter}", tagged(base, np.full(EXAMPLES, k), 3).inputs())
         for k, letter in enumerate(LETTERS)
     ]
-    random = plain(4, RANDOM, training=False).inputs()
+    random = other(4, RANDOM).inputs()
     by_class: dict[int | str, Tensor] = {k: x[y == k] for k in range(len(CLASSES))}
-    result = VisualTCAV(layers=(LAYER,))(model, concepts, random, by_class, execution=execution)
-    tested = TCAV(layers=(LAYER,))(model, concepts, random, by_class, execution)
+    result = VisualTCAV(layers=tuple(LAYERS))(model, concepts, random, by_class, execution=execution)
+    tested = TCAV(layers=tuple(LAYERS))(model, concepts, random, by_class, execution)
 
-    own = {r.index: r for r in result.global_rows() if r.concept == concepts[r.index].name}
-    rows = {r.index: r for r in tested.rows if r.concept == concepts[r.index].name}
-    f = result.layers[LAYER]
     classes = result.classes[:, 0]
     order = torch.cat([(y == k).nonzero()[:, 0] for k in range(len(CLASSES))])
-    attribution = f.attributions[torch.arange(len(classes)), 0, classes]
-    maps = torch.stack([result.concept_map(i, concepts[k].name) for i, k in enumerate(classes.tolist())])
-    places = located(maps.double().numpy(), marked.masks[order.numpy()])
-    return Finding(
-        rate=rate,
-        accuracy=(float(right[0].mean()), float(right[1].mean())),
-        drop=[d[0] for d in drops],
-        drop_low=[d[1] for d in drops],
-        drop_high=[d[2] for d in drops],
-        visual=[own[k].attribution for k in own],
-        visual_low=[own[k].low for k in own],
-        visual_high=[own[k].high for k in own],
-        excess_low=[own[k].excess_low for k in own],
-        excess_high=[own[k].excess_high for k in own],
-        random=[own[k].random for k in own],
-        tcav=[rows[k].score for k in own],
-        tcav_low=[rows[k].low for k in own],
-        tcav_high=[rows[k].high for k in own],
-        tcav_p=[rows[k].p_corrected for k in own],
-        values={
-            "class": classes.tolist(),
-            "attribution": attribution.tolist(),
-            "random": f.random[:, 0].mean(1).tolist(),
-            "fall": fall[order].tolist(),
-        },
-        **places,
-    ), result
+    findings = {}
+    for layer, f in result.layers.items():
+        own = {
+            r.index: r
+            for r in result.global_rows()
+            if r.layer == layer and r.concept == concepts[r.index].name
+        }
+        rows = {r.index: r for r in tested.rows if r.layer == layer and r.concept == concepts[r.index].name}
+        maps = [result.concept_map(i, concepts[k].name, layer) for i, k in enumerate(classes.tolist())]
+        findings[layer] = Finding(
+            rate=rate,
+            accuracy=(float(right[0].mean()), float(right[1].mean())),
+            drop=[d[0] for d in drops],
+            drop_low=[d[1] for d in drops],
+            drop_high=[d[2] for d in drops],
+            visual=[own[k].attribution for k in own],
+            visual_low=[own[k].low for k in own],
+            visual_high=[own[k].high for k in own],
+            excess_low=[own[k].excess_low for k in own],
+            excess_high=[own[k].excess_high for k in own],
+            random=[own[k].random for k in own],
+            tcav=[rows[k].score for k in own],
+            tcav_low=[rows[k].low for k in own],
+            tcav_high=[rows[k].high for k in own],
+            tcav_p=[rows[k].p_corrected for k in own],
+            values={
+                "class": classes.tolist(),
+                "attribution": f.attributions[torch.arange(len(classes)), 0, classes].tolist(),
+                "random": f.random[:, 0].mean(1).tolist(),
+                "fall": fall[order].tolist(),
+            },
+            **located(torch.stack(maps).double().numpy(), marked.masks[order.numpy()]),
+        )
+    return findings, result
 
 
 def located(maps: np.ndarray, masks: np.ndarray) -> dict[str, float]:
@@ -172,8 +177,3 @@ def rank_correlation(a: list[float], b: list[float]) -> float:
 def _ranks(values: list[float]) -> list[float]:
     v = np.asarray(values)
     return [float((v < x).sum() + ((v == x).sum() - 1) / 2) for x in v]
-
-
-def rises(values: list[float]) -> bool:
-    """Return whether each value is above the one before it."""
-    return all(a < b for a, b in pairwise(values))

@@ -173,7 +173,9 @@ def test_a_linear_discriminant_undoes_what_channels_share() -> None:
 
 def planted() -> tuple[Model, dict[str, Tensor], Tensor, dict[int | str, Tensor]]:
     """Return a linear head over mean colours: class 0 likes red, class 1 green, neither cares for blue."""
-    net = nn.Sequential(nn.Conv2d(3, 3, 1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+    net = nn.Sequential(
+        nn.Conv2d(3, 3, 1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)
+    )
     with torch.no_grad():
         net[0].weight.copy_(torch.eye(3)[:, :, None, None])
         net[3].weight.copy_(torch.tensor([[2.0, -1.0, 0.0], [-1.0, 1.0, 0.0]]))

@@ -89,7 +89,9 @@ def test_medians_take_the_lower_middle_one() -> None:
 
 
 def test_a_channel_that_is_negative_over_the_map_counts_with_the_other_sign() -> None:
-    features = torch.tensor([[[[2.0, 0.0]], [[-3.0, 1.0]]]])  # the second channel is below 0 in the first cell
+    features = torch.tensor(
+        [[[[2.0, 0.0]], [[-3.0, 1.0]]]]
+    )  # the second channel is below 0 in the first cell
     maps = torch.tensor([[[[1.0, 0.0]]]])
     bank = Calibrated(torch.tensor([[1.0, -2.0]]), torch.zeros(1), torch.ones(1), torch.ones(1).bool())
     assert bank.channel_weights(features, maps)[0, 0].tolist() == [0.5, 1.0]

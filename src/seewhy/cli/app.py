@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cyclopts import App
 
 import seewhy
-from seewhy.cli import compare, demo, doctor, evaluate, explain, lists
+from seewhy.cli import compare, concepts, demo, doctor, evaluate, explain, lists
 
 HELP = """Where did a vision model look, and can the answer be believed?
 
@@ -32,6 +32,7 @@ def build(tokens: Sequence[str]) -> App:
         doctor.doctor,
     ):
         app.command(command)
+    app.command(concepts.GROUP)
     return app
 
 
