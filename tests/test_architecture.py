@@ -24,7 +24,7 @@ ORDER = [
     {"show"},
     {"attribution", "captions", "provenance"},
     {"methods"},
-    {"conformance", "metrics"},
+    {"concepts", "conformance", "metrics"},
     {"report", "training"},
     {"runs"},
     {"verbs"},

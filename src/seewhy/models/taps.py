@@ -56,7 +56,7 @@ def read(
     Yields
     ------
     dict
-        Filled by each forward pass: layer name to its output tensor, `(n, ...)`.
+        Filled by each forward pass: layer name to its output tensor, `(n, ...)`, in order of execution.
     """
     taken: dict[str, Tensor] = {}
 
@@ -64,6 +64,7 @@ def read(
         def take(output: Tensor) -> Tensor:
             if differentiable and not output.requires_grad and output.is_floating_point():
                 output = output.detach().requires_grad_()
+            taken.pop(name, None)  # the last call counts, and its place in the order
             taken[name] = output
             return output.clone()
 

@@ -6,9 +6,11 @@ let relevance pass some channels only, names the layers and gives masks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -23,6 +25,9 @@ from seewhy.models.outputs import Answer
 from seewhy.question import Question
 from seewhy.targets import BoundTarget
 from seewhy.types import Batch, Rows, Scores
+
+Gate: TypeAlias = Callable[[Tensor], Tensor]
+"""From the gradient that carries the relevance of a layer's output to that of what may go on."""
 
 _SAME = 1e-3
 """Largest difference from the plain pass, as a part of the answer's largest magnitude."""
@@ -111,14 +116,15 @@ class Trace:
             for t, g in zip(tensors, gradients, strict=True)
         ]
 
-    def relevance(self, masks: Mapping[str, Tensor] | None = None) -> Relevance:
+    def relevance(self, masks: Mapping[str, Tensor | Gate] | None = None) -> Relevance:
         """Send the scores back.
 
         Parameters
         ----------
         masks
-            For some of the layers a factor of the relevance of their outputs, broadcast against them:
-            relevance goes on below the layer only where it is not 0. Layers above each other combine.
+            For some of the layers a factor of the relevance of their outputs, broadcast against them, or a
+            gate: relevance goes on below the layer only where it is not 0. Layers above each other combine;
+            what goes around a layer is not touched (see `through`).
 
         Raises
         ------
@@ -128,8 +134,8 @@ class Trace:
         self.landing.found.clear()
         with ExitStack() as hooks:
             for name, mask in (masks or {}).items():
-                handle = self.layers[name].register_hook(lambda g, mask=mask: g * mask)
-                hooks.callback(handle.remove)
+                gate = _times(mask) if isinstance(mask, Tensor) else mask
+                hooks.callback(self.layers[name].register_hook(gate).remove)
             gradients: tuple[Tensor | None, ...] = (None,)
             if self.scores.requires_grad:
                 gradients = torch.autograd.grad(
@@ -137,10 +143,96 @@ class Trace:
                 )
         if gradients[0] is None and not self.landing.found:
             raise _cut_off()
-        pixels, *others = (
+        others = [
             torch.zeros_like(a) if g is None else (a * g).detach()
-            for a, g in zip((self.x, *self.layers.values()), gradients, strict=True)
-        )
+            for a, g in zip(self.layers.values(), gradients[1:], strict=True)
+        ]
+        return Relevance(self._arrived(gradients[0]), dict(zip(self.layers, others, strict=True)))
+
+    def slope(self, layer: str) -> Tensor:
+        """Return the gradient that carries the relevance of a layer's output, as `through` can start with it.
+
+        Raises
+        ------
+        DoesNotFit
+            When the scores do not depend on the layer.
+        """
+        (gradient,) = self._behind(self.scores.sum(), None, (self.layers[layer],))
+        if gradient is None:
+            raise _cut_off()
+        return gradient
+
+    def through(self, gates: Mapping[str, Gate], start: Tensor | None = None) -> Relevance:
+        """Send back only the relevance that goes through some layers, one after the other.
+
+        What goes around them, in a residual branch, say, is left out: a pass starts anew at each.
+
+        Parameters
+        ----------
+        gates
+            For at least one layer what may go on behind it. Layers are passed in the order from the answer to
+            the input, whatever their order here.
+        start
+            `slope` of the layer nearest the answer, where it is known.
+
+        Returns
+        -------
+        Relevance
+            Of the pixels, of the layers with gates behind their gate, and of those between the last gate and
+            the input.
+
+        Raises
+        ------
+        DoesNotFit
+            When nothing leads from one of the layers to the next, or to the input.
+        """
+        order = [name for name in reversed(self.answer.activations) if name in gates]
+        gradient = self.slope(order[0]) if start is None else start
+        found: dict[str, Tensor] = {}
+        for here, further in pairwise(order):
+            gradient = gates[here](gradient)
+            found[here] = (self.layers[here] * gradient).detach()
+            gradient = self.onward(here, gradient, further)
+        last = order[-1]
+        gradient = gates[last](gradient)
+        found[last] = (self.layers[last] * gradient).detach()
+        self.landing.found.clear()
+        others = {name: t for name, t in self.layers.items() if name not in found}
+        pixels, *reached_others = self._behind(self.layers[last], gradient, (self.x, *others.values()))
+        if pixels is None and not self.landing.found:
+            raise _cut_off()
+        for (name, t), g in zip(others.items(), reached_others, strict=True):
+            if g is not None:
+                found[name] = (t * g).detach()
+        return Relevance(self._arrived(pixels), found)
+
+    def onward(self, layer: str, gradient: Tensor, further: str) -> Tensor:
+        """Return what a layer's gradient, as of `slope`, becomes at a layer further towards the input.
+
+        Raises
+        ------
+        DoesNotFit
+            When nothing leads from the one to the other.
+        """
+        (reached,) = self._behind(self.layers[layer], gradient, (self.layers[further],))
+        if reached is None:
+            raise DoesNotFit(
+                f"Asked for relevance through {layer!r} and then {further!r}",
+                "The one does not read the other: they lie beside each other",
+                "Let relevance pass beside layers, too (bypass), or name one of them",
+            )
+        return reached
+
+    def _behind(
+        self, source: Tensor, gradient: Tensor | None, tensors: Sequence[Tensor]
+    ) -> tuple[Tensor | None, ...]:
+        if not source.requires_grad:
+            return (None,) * len(tensors)
+        return torch.autograd.grad(source, tensors, gradient, retain_graph=True, allow_unused=True)
+
+    def _arrived(self, gradient: Tensor | None) -> Tensor:
+        """Return the pixels' relevance: what came by gradient and what rules of first layers put out."""
+        pixels = torch.zeros_like(self.x) if gradient is None else (self.x * gradient).detach()
         for read, relevance in self.landing.found:
             found = carried(read.grad_fn, relevance, self.x)
             if isinstance(found, str):
@@ -150,7 +242,11 @@ class Trace:
                     "Choose a composite without one (epsilon, gamma, epsilon_plus)",
                 )
             pixels = pixels + found
-        return Relevance(pixels, dict(zip(self.layers, others, strict=True)))
+        return pixels
+
+
+def _times(mask: Tensor) -> Gate:
+    return lambda gradient: gradient * mask
 
 
 def _cut_off() -> DoesNotFit:

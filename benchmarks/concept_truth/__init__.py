@@ -1,0 +1,1 @@
+"""Concepts with a known effect: `python -m benchmarks.concept_truth`."""

@@ -1,0 +1,49 @@
+"""What the network saw: concepts from examples, channels as concepts, and photos that show them."""
+
+from seewhy.concepts.cav import CAV, ConceptVectors, Direction
+from seewhy.concepts.collected import Collected, Collecting, read_collected
+from seewhy.concepts.collecting import collect
+from seewhy.concepts.discovery import Discovered, Discovering, discover
+from seewhy.concepts.exemplar import Exemplar, exemplars
+from seewhy.concepts.gallery import Gallery, make_gallery
+from seewhy.concepts.graph import AttributionGraph, attribution_graph
+from seewhy.concepts.receptive_fields import receptive_field
+from seewhy.concepts.sets import ImageSet, read_sets
+from seewhy.concepts.store import FeatureStore, keep
+from seewhy.concepts.tcav import TCAV, sensitivities, tcav_scores
+from seewhy.concepts.tcav_result import TcavResult, TcavRow
+from seewhy.concepts.visual_result import GlobalRow, LayerFindings, VisualTcavResult
+from seewhy.concepts.visual_tcav import VisualTCAV
+
+__all__ = [
+    "CAV",
+    "TCAV",
+    "AttributionGraph",
+    "Collected",
+    "Collecting",
+    "ConceptVectors",
+    "Direction",
+    "Discovered",
+    "Discovering",
+    "Exemplar",
+    "FeatureStore",
+    "Gallery",
+    "GlobalRow",
+    "ImageSet",
+    "LayerFindings",
+    "TcavResult",
+    "TcavRow",
+    "VisualTCAV",
+    "VisualTcavResult",
+    "attribution_graph",
+    "collect",
+    "discover",
+    "exemplars",
+    "keep",
+    "make_gallery",
+    "read_collected",
+    "read_sets",
+    "receptive_field",
+    "sensitivities",
+    "tcav_scores",
+]
