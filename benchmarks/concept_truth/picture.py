@@ -21,8 +21,8 @@ from seewhy.show.words import number
 CELL, LAYER = 144, next(iter(LAYERS))
 CAPTION = (
     "Maps: where the network recognises the tag of the class, 1 as in the concept's own images, one scale "
-    "for all, at the third convolution. Below each: the tag's attribution to the class, of at most 1. Networks "
-    "differ only in how often the tag told the class in training."
+    "for all, at the third convolution. Below each: the tag's attribution to the class, of at most 1. "
+    "Networks differ only in how often the tag told the class in training."
 )
 
 

@@ -6,7 +6,6 @@ import math
 from itertools import combinations
 from pathlib import Path
 
-import networks
 import numpy as np
 import pytest
 import scipy.stats
@@ -14,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+import networks
 from seewhy.concepts import TCAV, ImageSet, TcavResult, read_sets, sensitivities, tcav_scores
 from seewhy.concepts import significance as tests
 from seewhy.concepts.vectors import Span, accuracy, fit

@@ -6,11 +6,11 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import networks
 import pytest
 import torch
 from torch import Tensor, nn
 
+import networks
 from seewhy.concepts import ImageSet, VisualTCAV, VisualTcavResult
 from seewhy.concepts.calibration import attributions
 from seewhy.concepts.concept_maps import Calibrated, emblems, raw_maps, strengths
@@ -313,7 +313,7 @@ def test_it_saves_and_opens_bit_for_bit(result: VisualTcavResult, tmp_path: Path
     assert torch.equal(again.pixels, result.pixels)
     with (tmp_path / "r.safetensors").open("ab") as file:
         file.write(b"x")
-    with pytest.raises(UnreadableInput, match="do not belong together|damaged"):
+    with pytest.raises(UnreadableInput, match=r"do not belong together|damaged"):
         VisualTcavResult.open(tmp_path / "r")
 
 

@@ -26,8 +26,8 @@ READING = {
     "tcav": "A score says how consistently a concept raises a class's score, not by how much, nor where. A "
     "vector may stand for something that the examples share beside the concept: mind the accuracy, the "
     "random concepts, and what the example images show besides.",
-    "visual_tcav": "A map says where the layer shows the concept, whatever the class. An attribution says how "
-    "much of the class's rise in score lies in the concept's channels there. Concepts that look alike to the "
+    "visual_tcav": "A map says where the layer shows the concept, whatever the class. An attribution says "
+    "how much of the class's rise in score lies in the concept's channels there. Concepts that look alike to the "
     "layer share attributions: they do not add up.",
 }
 
@@ -135,7 +135,8 @@ def _tcav(result: TcavResult) -> list[tuple[str, str, str]]:
     words = (
         "Score: share of the class's images whose logit the concept raises, 95 % interval over runs and "
         "images. Random: the same of random images taken as a concept. Slope: mean change of the logit along "
-        "the vector. p: permutation test, corrected for the number of rows. Accuracy: of the vectors on held-out images."
+        "the vector. p: permutation test, corrected for the number of rows. Accuracy: of the vectors on "
+        "held-out images."
     )
     picture = _image(result.picture(), "Bars of the TCAV scores; the table below says the same in numbers.")
     return [("scores", "Scores", picture + _table(words, head, rows, 3))]
