@@ -37,7 +37,7 @@ def picture(studies: Sequence[Sequence[dict[str, Finding]]], results: Sequence[V
             i = int((result.classes[:, 0] == k).nonzero()[0])
             heat = result.concept_map(i, f"tag {LETTERS[k]}", LAYER).double().numpy()
             photo = np.moveaxis(result.pixels[i].numpy(), 0, -1)
-            drawn = painted(photo, heat, Scale(0.0, 1.0, 0.0), Look(upscale=3, smooth=False, fade=1.0))
+            drawn = painted(photo, heat, Scale(0.0, 1.0), Look(upscale=3, smooth=False, fade=1.0))
             value = float(result.layers[LAYER].attributions[i, 0, k])
             told = paragraph(f"{LETTERS[k]} for {CLASSES[k]}: {number(value)}", 13, CELL, INK)
             cells.append(stack([drawn.resize((CELL, CELL), Image.Resampling.NEAREST), told], 3))

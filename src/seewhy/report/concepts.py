@@ -27,8 +27,8 @@ READING = {
     "vector may stand for something that the examples share beside the concept: mind the accuracy, the "
     "random concepts, and what the example images show besides.",
     "visual_tcav": "A map says where the layer shows the concept, whatever the class. An attribution says "
-    "how much of the class's rise in score lies in the concept's channels there. Concepts that look alike to the "
-    "layer share attributions: they do not add up.",
+    "how much of the class's rise in score lies in the concept's channels there. Concepts that look alike "
+    "to the layer share attributions: they do not add up.",
 }
 
 
