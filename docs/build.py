@@ -1,6 +1,6 @@
 """Write the generated pages, and check the documents: `python docs/build.py [--check]`.
 
-Generated: docs/methods.md and docs/metrics.md, from the registries. With `--check` nothing is written; it
+Generated: docs/methods.md and docs/metrics.md from the registries, docs/concepts.md from its modules. With `--check` nothing is written; it
 fails when a page is out of date, a doctest in the package fails, a Python block of the README raises, or a
 local link leads nowhere.
 """
@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 import seewhy
+from seewhy.concepts import CAV, TCAV, VisualTCAV
 from seewhy.inputs.photos import demo_photos
 from seewhy.methods.base import METHODS
 from seewhy.metrics.base import METRICS
@@ -66,6 +67,22 @@ def metrics_page() -> str:
     for cls in METRICS:
         page = importlib.import_module(cls.__module__).__doc__ or ""
         lines += [f"\n## {cls.name}\n", as_markdown(page.strip()), parameters(cls)]
+    return "\n".join(lines) + "\n"
+
+
+def concepts_page() -> str:
+    """Return docs/concepts.md: what the network saw."""
+    lines = [
+        NOTE.replace("the registry", "its modules"),
+        "# Concepts\n",
+        "A concept is a folder of example images. All three are frozen dataclasses that are called on a model,",
+        "concepts, random images and, but for vectors alone, images to explain; on the command line",
+        "`seewhy concepts cav`, `tcav` and `visual-tcav`. [What they are worth](concept-truth.md) where a",
+        "network's reliance on something is known.",
+    ]
+    for cls, name in ((VisualTCAV, "VisualTCAV"), (TCAV, "TCAV"), (CAV, "CAV")):
+        page = importlib.import_module(cls.__module__).__doc__ or ""
+        lines += [f"\n## {name}\n", as_markdown(page.strip()), parameters(cls)]
     return "\n".join(lines) + "\n"
 
 
@@ -130,7 +147,11 @@ def dead_links(document: Path) -> list[str]:
 
 def main() -> int:
     """Write or check; return the exit code."""
-    pages = {DOCS / "methods.md": methods_page(), DOCS / "metrics.md": metrics_page()}
+    pages = {
+        DOCS / "methods.md": methods_page(),
+        DOCS / "metrics.md": metrics_page(),
+        DOCS / "concepts.md": concepts_page(),
+    }
     if "--check" not in sys.argv[1:]:
         for path, text in pages.items():
             path.write_text(text, encoding="utf-8")
