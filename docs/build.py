@@ -1,8 +1,8 @@
 """Write the generated pages, and check the documents: `python docs/build.py [--check]`.
 
-Generated: docs/methods.md and docs/metrics.md from the registries, docs/concepts.md from its modules. With `--check` nothing is written; it
-fails when a page is out of date, a doctest in the package fails, a Python block of the README raises, or a
-local link leads nowhere.
+Generated: docs/methods.md and docs/metrics.md from the registries, docs/concepts.md from its modules. With
+`--check` nothing is written; it fails when a page is out of date, a doctest in the package fails, a Python
+block of the README raises, or a local link leads nowhere.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def concepts_page() -> str:
     lines = [
         NOTE.replace("the registry", "its modules"),
         "# Concepts\n",
-        "A concept is a folder of example images. All three are frozen dataclasses that are called on a model,",
-        "concepts, random images and, but for vectors alone, images to explain; on the command line",
+        "A concept is a folder of example images. All three are frozen dataclasses that are called on a",
+        "model, concepts, random images and, but for vectors alone, images to explain; on the command line",
         "`seewhy concepts cav`, `tcav` and `visual-tcav`. [What they are worth](concept-truth.md) where a",
         "network's reliance on something is known.",
     ]
