@@ -91,7 +91,7 @@ class TCAV:
     runs: int = 20
     permutations: int = 1999
     correction: tests.Correction = "holm"
-    accuracy_gate: float = 0.6
+    accuracy_gate: float = 0.7
 
     def __post_init__(self) -> None:
         for value, known, asked in (

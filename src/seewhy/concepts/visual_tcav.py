@@ -103,7 +103,7 @@ class VisualTCAV:
     baseline: Baseline = "auto"
     resamples: int = 20
     random_concepts: int = 20
-    accuracy_gate: float = 0.6
+    accuracy_gate: float = 0.7
     tolerance: float | None = None
 
     def __post_init__(self) -> None:
