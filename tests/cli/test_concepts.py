@@ -92,7 +92,8 @@ def test_tcav(say: Callable[..., Any], asked: list[str], folders: Path, tmp_path
     assert "<script" not in page
     for r in result.rows:
         assert f"{r.accuracy:.2f}" in page
-    assert Image.open(tmp_path / "tcav.png").width > 500
+    with Image.open(tmp_path / "tcav.png") as picture:
+        assert picture.width > 500
 
 
 def test_visual_tcav(

@@ -268,17 +268,19 @@ def test_a_vision_transformer_is_explained_on_its_patches() -> None:
     timm = pytest.importorskip("timm")
     torch.manual_seed(0)
     net = timm.models.VisionTransformer(
-        img_size=32, patch_size=8, embed_dim=24, depth=3, num_heads=3, num_classes=4
+        img_size=32, patch_size=8, embed_dim=12, depth=2, num_heads=2, num_classes=4
     ).eval()
     drawn = torch.Generator().manual_seed(3)
     random = torch.randn(16, 3, 32, 32, generator=drawn)
     concepts = {"bright": torch.randn(8, 3, 32, 32, generator=drawn) + 2}
     images = torch.randn(2, 3, 32, 32, generator=drawn) + torch.tensor([0.0, 2.0])[:, None, None, None]
-    result = VisualTCAV(steps=16, accuracy_gate=0, tolerance=0.02)(net, concepts, random, images)
+    result = VisualTCAV(steps=16, accuracy_gate=0, resamples=2, random_concepts=2, tolerance=0.1)(
+        net, concepts, random, images
+    )
     ((layer, f),) = result.layers.items()
-    assert layer == "blocks.1"  # behind it everything passes through, and patches still reach the answer
+    assert layer == "blocks.0"  # behind it everything passes through, and patches still reach the answer
     assert f.maps.shape == (2, 1, 4, 4)
-    assert float(f.errors.max()) <= 0.02
+    assert float(f.errors.max()) <= 0.1
     assert float(f.maps[1].mean()) > float(f.maps[0].mean())
 
 
