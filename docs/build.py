@@ -111,6 +111,22 @@ def concepts_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def concepts_page() -> str:
+    """Return docs/concepts.md: what the network saw."""
+    lines = [
+        NOTE.replace("the registry", "its modules"),
+        "# Concepts\n",
+        "A concept is a folder of example images. All three are frozen dataclasses that are called on a",
+        "model, concepts, random images and, but for vectors alone, images to explain; on the command line",
+        "`seewhy concepts cav`, `tcav` and `visual-tcav`. [What they are worth](concept-truth.md) where a",
+        "network's reliance on something is known.",
+    ]
+    for cls, name in ((VisualTCAV, "VisualTCAV"), (TCAV, "TCAV"), (CAV, "CAV")):
+        page = importlib.import_module(cls.__module__).__doc__ or ""
+        lines += [f"\n## {name}\n", as_markdown(page.strip()), parameters(cls)]
+    return "\n".join(lines) + "\n"
+
+
 def as_markdown(page: str) -> str:
     """Turn a page's headed, indented paragraphs into markdown ones."""
     lines = []

@@ -91,8 +91,10 @@ def page(studies: Sequence[Sequence[dict[str, Finding]]], command: str, seconds:
         "A TCAV score says whether a concept raises the score of a class, not how much: it is 1 as soon as "
         "the tag is of use, and then cannot tell a network that leans on it from one that depends on it.\n",
         "The loss is uneven: a network that misses its tag falls back on one class, which then loses "
-        "nothing. By class, attributions therefore agree less with it than on average. One set is five "
-        "networks, and a rank correlation over five has few values to take: `--seeds` trains more.",
+        "nothing. By class, attributions therefore agree less with it than on average, and TCAV scores may "
+        "rank classes better. Within one network the correlation by photo is weak (last column): that over "
+        "all photos is about how networks differ. One set is five networks, and a rank correlation over "
+        "five has few values to take: `--seeds` trains more.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -132,9 +134,13 @@ def _networks(layer: str, findings: Sequence[Finding]) -> list[str]:
             f"| {f.rate:g} | {f.accuracy[0]:.2f}, {f.accuracy[1]:.2f} | "
             f"{_mean(f.drop, f.drop_low, f.drop_high)} | {_mean(f.visual, f.visual_low, f.visual_high)} | "
             f"{excess} | {np.mean(f.random):.3f} | {_mean(f.tcav, f.tcav_low, f.tcav_high)} | "
-            f"{f.energy / f.area:.1f} | {f.iou:.2f} | {f.pointing:.2f} | {f.pearson:.2f} |"
+            f"{f.energy / f.area:.1f} | {f.iou:.2f} | {f.pointing:.2f} | {_known(f.pearson)} |"
         )
     return [*lines, ""]
+
+
+def _known(value: float) -> str:
+    return "no number" if np.isnan(value) else f"{value:.2f}"
 
 
 def _mean(values: list[float], low: list[float], high: list[float]) -> str:

@@ -145,6 +145,20 @@ def test_a_head_with_a_bend_is_not_taken_for_linear() -> None:
     assert float(whole.error) < 0.05
 
 
+def test_prefix_tokens_keep_their_part_of_the_gain() -> None:
+    # Three tokens in front of four cells, all alike: the cells hold four sevenths.
+    def mean(a: Tensor) -> Tensor:
+        z = a.flatten(1).sum(1, keepdim=True)
+        return torch.cat([z, -z], 1)
+
+    tokens, classes = torch.ones(1, 7, 2), torch.tensor([[0]])
+    whole = FeatureGradients(mean, torch.zeros_like(tokens), 4)(tokens, classes, mean(tokens))
+    evidence, gains = normalised(whole, classes, Grid("tokens", (2, 2), prefix=3))
+    assert gains.tolist() == [[1.0]]
+    assert evidence.shape == (1, 1, 2, 2, 2)
+    assert float(evidence.sum()) == pytest.approx(4 / 7)
+
+
 def test_one_logit_is_explained_from_both_sides() -> None:
     # -z and z: what raises the one lowers the other.
     def signed(a: Tensor) -> Tensor:
