@@ -91,11 +91,10 @@ def concepts_page() -> str:
     lines = [
         NOTE.replace("the registry", "its modules"),
         "# Concepts\n",
-        "A concept may be a folder of example images. The first three are frozen dataclasses that are",
-        "called on a model, concepts, random images and, but for vectors alone, images to explain; on the",
-        "command line `seewhy concepts cav`, `tcav` and `visual-tcav`.",
-        "[What they are worth](concept-truth.md) where a network's reliance on something is known. Or concepts",
-        "are what a network has already: channels",
+        "A concept may be a folder of example images. The first three are frozen dataclasses that are called on",
+        "a model, concepts, random images and, but for vectors alone, images to explain; on the command line",
+        "`seewhy concepts cav`, `tcav` and `visual-tcav`. [What they are worth](concept-truth.md) where a",
+        "network's reliance on something is known. Or concepts are what a network has already: channels",
         "([galleries](galleries.md)) and directions that nobody named.",
     ]
     for cls, name in ((VisualTCAV, "VisualTCAV"), (TCAV, "TCAV"), (CAV, "CAV")):
@@ -108,22 +107,6 @@ def concepts_page() -> str:
     ):
         page = importlib.import_module(f"seewhy.concepts.{module}").__doc__ or ""
         lines += [f"\n## {name}\n", as_markdown(page.strip())]
-    return "\n".join(lines) + "\n"
-
-
-def concepts_page() -> str:
-    """Return docs/concepts.md: what the network saw."""
-    lines = [
-        NOTE.replace("the registry", "its modules"),
-        "# Concepts\n",
-        "A concept is a folder of example images. All three are frozen dataclasses that are called on a",
-        "model, concepts, random images and, but for vectors alone, images to explain; on the command line",
-        "`seewhy concepts cav`, `tcav` and `visual-tcav`. [What they are worth](concept-truth.md) where a",
-        "network's reliance on something is known.",
-    ]
-    for cls, name in ((VisualTCAV, "VisualTCAV"), (TCAV, "TCAV"), (CAV, "CAV")):
-        page = importlib.import_module(cls.__module__).__doc__ or ""
-        lines += [f"\n## {name}\n", as_markdown(page.strip()), parameters(cls)]
     return "\n".join(lines) + "\n"
 
 
