@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -52,10 +53,17 @@ def pose(x: Tensor = X, classes: list[int] | int = CLASSES, prefers: str = "prob
     return ask(Model(Sharp()), x, classes, Execution(), prefers)  # type: ignore[arg-type]
 
 
+@cache
+def precise() -> nn.Module:
+    """The network in float64, made once."""
+    return Sharp().double()
+
+
 def double(x: Tensor) -> Tensor:
     """Return float64 probabilities of the network."""
     with torch.no_grad():
-        return Sharp().double()(x.double()).softmax(1)
+        found: Tensor = precise()(x.double())
+    return found.softmax(1)
 
 
 def shown(x: Tensor, heat: Tensor, c: int, steps: int, *, insert: bool) -> list[float]:
