@@ -91,8 +91,8 @@ def concepts_page() -> str:
     lines = [
         NOTE.replace("the registry", "its modules"),
         "# Concepts\n",
-        "A concept may be a folder of example images. The first three are frozen dataclasses that are called on",
-        "a model, concepts, random images and, but for vectors alone, images to explain; on the command line",
+        "A concept may be a folder of example images. The first three are frozen dataclasses, called on a",
+        "model, concepts, random images and, but for vectors alone, images to explain; on the command line",
         "`seewhy concepts cav`, `tcav` and `visual-tcav`. [What they are worth](concept-truth.md) where a",
         "network's reliance on something is known. Or concepts are what a network has already: channels",
         "([galleries](galleries.md)) and directions that nobody named.",
