@@ -206,8 +206,8 @@ def _remains(table: Table) -> list[str]:
 
 LESSONS = """\
 - **{whole}** shows every method to be better than noise. By insertion the random map's mean place is
-  {random} of {count}, as Li et al. found on clips. It tells {inner} of {pairs} pairs of methods apart: which of
-  them is the best, {photos} photos do not say.
+  {random} of {count}, as Li et al. found on clips. It tells {inner} of {pairs} pairs of methods apart:
+  which of them is the best, {photos} photos do not say.
 - **Deletion** shows it of {shown} of {real}: {above}. Grad-CAM, at place {grad_cam_in} by insertion, is at
   {grad_cam_out} by deletion; the plain gradient, at {gradient_in} by insertion, is at {gradient_out}.
   With holes filled by blur it is {blurred} of {real}, with blocks {blocks}.
@@ -237,8 +237,8 @@ INSERTION = """\
 Insertion is not free of it; there the grain works the other way. It starts from a blurred photo, which
 leaves {start} of the class's probability of {whole}, and sharp pixels strewn over blur are no photo either: a
 quarter of them, at random, takes it down to {random}, while in the order of Grad-CAM, a region at a time, it
-rises to {grad_cam}. So the random map is last for its grain, too. But not for its grain alone: the Gaussian in
-the centre, as smooth as any map and as ignorant as noise, stays near it ({centre} against {noise})."""
+rises to {grad_cam}. So the random map is last for its grain, too. But not for its grain alone: the Gaussian
+in the centre, as smooth as any map and as ignorant as noise, stays near it ({centre} against {noise})."""
 
 
 def lessons(table: Table, found: Sequence[Reliability]) -> str:
