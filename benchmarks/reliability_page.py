@@ -98,7 +98,9 @@ for metric in table.reliability():
 ```
 
 `seewhy benchmark` writes a leaderboard beside its table: places that paired tests leave open, reliability and
-critical differences of each metric, curves, distributions, the worst samples.
+critical differences of each metric, curves, distributions, the worst samples. That of this study begins so:
+
+![The leaderboard of this study](images/leaderboard.png)
 
 ## How it was made
 
