@@ -123,6 +123,22 @@ class Session:
             raise SeeWhyError(f"The run in {self.out} ended with status {self.process.returncode}.")
 
 
+def _gone(pids: list[int]) -> float:
+    """Return the seconds until none of these processes runs.
+
+    Raises
+    ------
+    SeeWhyError
+        When that takes more than a minute.
+    """
+    started = time.perf_counter()
+    while any(_runs(pid) for pid in pids):
+        if time.perf_counter() - started > 60:
+            raise SeeWhyError("Workers outlived the run that they worked for.")
+        time.sleep(0.1)
+    return time.perf_counter() - started
+
+
 def _runs(pid: int) -> bool:
     """Return whether a process runs; one that has ended may still have an entry."""
     status = Path(f"/proc/{pid}/stat")
@@ -144,9 +160,9 @@ def interrupted(plan: Path, out: Path, workers: int, kills: int, total: int, see
             session.until(session.units() + 3)
         left = session.kill()
         before = session.units()
-        time.sleep(1.0)
-        alive = [pid for pid in left if _runs(pid)]
-        print(f"kill {i + 1} after {before} of {total} units; workers that outlived it: {len(alive)}")
+        print(
+            f"kill {i + 1} after {before} of {total} units; its workers were gone {_gone(left):.1f} s later"
+        )
     Session(plan, out, workers).end()
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import shutil
-import struct
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from benchmarks.interruptions import huge_png
 from PIL import Image
 
 import seewhy
@@ -237,19 +236,11 @@ def test_a_unit_on_which_workers_die_is_an_error(
 # -- broken samples ------------------------------------------------------------------------------------------
 
 
-def bomb() -> bytes:
-    def block(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + block(b"IHDR", head) + block(b"IDAT", b"") + block(b"IEND", b"")
-
-
 def test_broken_photos_are_rows_with_their_errors(plan: MakePlan, photos: Path, tmp_path: Path) -> None:
     chosen = plan(metrics="deletion?steps=4", chunk=4)
     (photos / "1a-empty.png").touch()
     (photos / "1b-corrupt.png").write_bytes((photos / "1.png").read_bytes()[:200])
-    (photos / "1c-huge.png").write_bytes(bomb())
+    (photos / "1c-huge.png").write_bytes(huge_png())
     study = here(chosen, tmp_path / "out")
     broken = {"1a-empty.png": "is empty", "1b-corrupt.png": "is damaged", "1c-huge.png": "3600000000 pixels"}
     assert [(f.sample, f.method, f.metric) for f in study.failures] == [(name, "", "") for name in broken]
