@@ -98,7 +98,9 @@ for metric in table.reliability():
 ```
 
 `seewhy benchmark` writes a leaderboard beside its table: places that paired tests leave open, reliability and
-critical differences of each metric, curves, distributions, the worst samples.
+critical differences of each metric, curves, distributions, the worst samples. That of this study begins so:
+
+![The leaderboard of this study](images/leaderboard.png)
 
 ## How it was made
 
@@ -206,8 +208,8 @@ def _remains(table: Table) -> list[str]:
 
 LESSONS = """\
 - **{whole}** shows every method to be better than noise. By insertion the random map's mean place is
-  {random} of {count}, as Li et al. found on clips. It tells {inner} of {pairs} pairs of methods apart: which
-  of them is the best, {photos} photos do not say.
+  {random} of {count}, as Li et al. found on clips. It tells {inner} of {pairs} pairs of methods apart:
+  which of them is the best, {photos} photos do not say.
 - **Deletion** shows it of {shown} of {real}: {above}. Grad-CAM, at place {grad_cam_in} by insertion, is at
   {grad_cam_out} by deletion; the plain gradient, at {gradient_in} by insertion, is at {gradient_out}.
   With holes filled by blur it is {blurred} of {real}, with blocks {blocks}.

@@ -176,8 +176,6 @@ def test_better_than_noise_is_not_yet_an_order() -> None:
     found = one(values, METHODS)
     assert found.above_random == ("a", "b", "c", "d")
     assert found.verdict == "tells methods from noise"
-    values[:, 1:] += [0, 0, 0, 3]
-    assert one(values, METHODS).verdict == "tells methods from noise"  # three of six pairs differ
     values[:, 1:] += [0, 2, 4, 6]
     assert one(values, METHODS).verdict == "tells methods apart"
 

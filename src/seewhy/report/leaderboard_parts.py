@@ -53,7 +53,7 @@ def findings(board: Board) -> str:
             m for m in board.ordered(metric) if not board.methods[m] and found.places.get(m, (2, 2))[0] == 1
         ]
         who = f" {found.shortage}" if found.shortage else ""
-        if found.verdict in ("tells methods apart", "tells some apart") and first:
+        if found.verdict.startswith("tells") and found.verdict != "tells nothing apart" and first:
             names = [escape(called(board, m)) for m in first]
             who = f" {names[0]} comes first." if len(names) == 1 else f" May be first: {', '.join(names)}."
         if found.verdict.startswith("tells") and found.verdict != "tells nothing apart":
