@@ -9,7 +9,7 @@ import torch
 from benchmarks.learned.compositions import Compositions
 from benchmarks.learned.fashion import Clothes, Opaque
 from benchmarks.learned.material import Material, save, split
-from benchmarks.learned.page import table
+from benchmarks.learned.page import table, verdict
 from torch import nn
 
 from seewhy.models.preprocessing import Preprocessing
@@ -98,3 +98,11 @@ def test_the_page_marks_the_best_of_each_column_baselines_aside() -> None:
     assert "**10.0**" in text[2]
     assert "**60.0**" in text[3]
     assert "**" not in text[4]
+
+
+def test_the_verdict_counts_who_is_better_and_no_tie() -> None:
+    six = ("AD100", "IC100", "AD50", "IC50", "AD15", "IC15")
+    ours = dict(zip(six, ([1.0], [2.0], [3.0], [4.0], [5.0], [6.0]), strict=True))
+    other = dict(zip(six, ([2.0], [1.0], [1.0], [9.0], [5.0], [6.0]), strict=True))
+    text = verdict({"P-TAME, paper": ours, "Grad-CAM": other, "RISE, 9 masks": ours, "Grad-CAM++": other})
+    assert text == "Of the six AD and IC, P-TAME, paper beats Grad-CAM on 2, RISE on 0."

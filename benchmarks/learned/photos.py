@@ -225,7 +225,7 @@ def study(arguments: argparse.Namespace) -> Json:
     count = arguments.samples
     groups = {
         "covered classes": (parts.test, count, lambda c: coverage[c] >= arguments.few),
-        "classes not covered": (parts.new, count // 2, lambda c: coverage[c] < arguments.few),
+        "classes with fewer than 100 images": (parts.new, count // 2, lambda c: coverage[c] < arguments.few),
         "new objects of covered classes": (parts.new, count // 2, lambda c: coverage[c] >= arguments.few),
     }
     results: Json = {}
