@@ -14,6 +14,7 @@ import json
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from benchmarks.learned.compositions import Compositions
 from benchmarks.learned.material import Split, split
 from seewhy.attribution import Attribution
 from seewhy.cli.compare import sheet
+from seewhy.errors import BadInput
 from seewhy.execution import Execution
 from seewhy.files import write_atomically
 from seewhy.inputs.batch import Inputs
@@ -39,8 +41,6 @@ from seewhy.training.schedule import Schedule
 TEST, CHOICE, TRAIN = 11, 7, 0
 """Seeds of the compositions, as in `benchmarks.learned.photos`."""
 WITH_AUXILIARY = {"ptame", "realtime_saliency"}
-SURE = 0.3
-"""Probability that the model must give its answer for a composition to be drawn."""
 
 
 def note(text: str) -> None:
@@ -88,11 +88,13 @@ def asked(model: Model, parts: Split, arguments: argparse.Namespace) -> Inputs:
         for start in range(0, 512, 16):
             x = source.batch(TEST, torch.arange(start, start + 16, device=arguments.device))
             best, answer = model.probabilities(model.answer(x).output).max(1)
-            for i in (best >= SURE).nonzero()[:, 0].tolist():
+            for i in (best >= arguments.sure).nonzero()[:, 0].tolist():
                 kept.setdefault(int(answer[i]), x[i].cpu())
             if len(kept) >= arguments.pictures:
                 break
     chosen = list(kept.items())[: arguments.pictures]
+    if not chosen:
+        raise BadInput("Asked to draw maps of sure answers", f"None reaches {arguments.sure}", "Lower --sure")
     return Inputs(torch.stack([x for _, x in chosen]), tuple(model.label(c) for c, _ in chosen))
 
 
@@ -134,7 +136,7 @@ def study(arguments: argparse.Namespace) -> None:
     note(f"drawn: {picture}")
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the study."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.learned.relatives")
     parser.add_argument("--material", type=Path, required=True)
@@ -148,8 +150,9 @@ def main() -> None:
     parser.add_argument("--choice", type=int, default=16, help="compositions held out for scores")
     parser.add_argument("--objects", type=int, default=0, help="cut-outs to use; 0 for all")
     parser.add_argument("--pictures", type=int, default=6)
+    parser.add_argument("--sure", type=float, default=0.3, help="probability of the answers that are drawn")
     parser.add_argument("--out", type=Path, default=Path("out/learned"))
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     arguments.out.mkdir(parents=True, exist_ok=True)
     study(arguments)
 
