@@ -158,8 +158,8 @@ class Run:
         deaths: Counter[Unit] = Counter()
 
         def pull() -> Task | None:
-            while again or (chunk := next(fresh, None)) is not None:
-                task = self._task(again.popleft() if again else chunk)  # type: ignore[arg-type]
+            while (chunk := again.popleft() if again else next(fresh, None)) is not None:
+                task = self._task(chunk)
                 if task is not None:
                     return task
             return None
@@ -243,6 +243,7 @@ class Run:
 
 
 def _closable(events: Iterator[Record | Lost]) -> Any:
+    """Return the events as they are: a generator, whose type as an iterator does not say that it closes."""
     return events
 
 
