@@ -128,6 +128,11 @@ def test_an_unknown_key_of_a_plan(run: Run, tmp_path: Path) -> None:
     assert (said.code, "Did you mean 'methods'" in said.err) == (2, True)
 
 
+def listening() -> None:
+    """Hear Ctrl-C, as a program in the foreground does; in the background of a shell nobody does."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_killed_and_interrupted_it_goes_on(run: Run, flags: list[str], folder: Path, tmp_path: Path) -> None:
     for i in range(4, 24):
         paint(folder / f"{i}.png", i)
@@ -139,7 +144,9 @@ def test_killed_and_interrupted_it_goes_on(run: Run, flags: list[str], folder: P
 
     def session(stop: signal.Signals, least: int) -> tuple[int, str]:
         command = [sys.executable, "-m", "seewhy", *flags, "--out", str(out)]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, preexec_fn=listening
+        )
         while units() < least and process.poll() is None:
             time.sleep(0.002)
         os.kill(process.pid, stop)

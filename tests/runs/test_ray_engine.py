@@ -175,11 +175,17 @@ def test_ctrl_c_stops_a_cluster_of_ones_own_and_the_run_goes_on(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Hear Ctrl-C, as a program in the foreground does; in the background of a shell nobody does.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while process.poll() is None and not finished(out):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    said = process.communicate()
+    try:
+        said = process.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
     assert process.returncode == 130, said
     assert "finished units are kept" in said[1]
     assert 0 < finished(out) < 3 * (1 + 2 * 3 + 3 * 2)
