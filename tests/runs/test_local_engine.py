@@ -81,8 +81,12 @@ def test_a_process_that_is_killed_costs_nothing(
 def test_a_process_that_cannot_start_is_told(
     plan: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "seewhy").mkdir()
+    (tmp_path / "seewhy" / "__init__.py").write_text("raise ImportError('no such seewhy')\n")
     monkeypatch.setattr("seewhy.runs.local_engine._environment", lambda: {"PYTHONPATH": str(tmp_path)})
-    with pytest.raises(SeeWhyError, match=r"ended before it could begin: ended with status 1: .*seewhy"):
+    with pytest.raises(
+        SeeWhyError, match=r"ended before it could begin: ended with status 1: .*no such seewhy"
+    ):
         benchmark(plan(), tmp_path / "out", engine=Local(1), allow_code=True)
 
 
