@@ -19,7 +19,7 @@ from seewhy.types import Json
 if TYPE_CHECKING:
     from seewhy.metrics.meta.reliability import Reliability
 
-_RESAMPLES, _AT_ONCE = 2000, 1_000_000
+_RESAMPLES, _AT_ONCE = 2000, 200_000
 _Key = tuple[str, str, bool]
 
 
@@ -243,13 +243,17 @@ def _intervals(
 def resampled(columns: Sequence[Tensor], generator: torch.Generator) -> list[Tensor]:
     """Return the `(2000,)` means of each of some columns, `(n,)` all of them, over resamples of the rows."""
     n = len(columns[0])
-    means: list[list[Tensor]] = [[] for _ in columns]
-    step = max(1, _AT_ONCE // n)
+    means = torch.empty(len(columns), _RESAMPLES, dtype=columns[0].dtype)
+    step = min(_RESAMPLES, max(1, _AT_ONCE // n))
+    # One buffer for all: small results between large blocks that come and go would pin those in memory.
+    draws, drawn = torch.empty(step, n, dtype=torch.int64), torch.empty(step, n, dtype=columns[0].dtype)
     for start in range(0, _RESAMPLES, step):
-        draws = torch.randint(n, (min(step, _RESAMPLES - start), n), generator=generator)
+        count = min(step, _RESAMPLES - start)
+        torch.randint(n, (count, n), generator=generator, out=draws[:count])
         for each, column in zip(means, columns, strict=True):
-            each.append(column[draws].mean(1))
-    return [torch.cat(each) for each in means]
+            torch.take(column, draws[:count], out=drawn[:count])
+            torch.mean(drawn[:count], 1, out=each[start : start + count])
+    return list(means)
 
 
 def _shown(summary: Summary | None) -> str:

@@ -46,7 +46,7 @@ from seewhy.perturb.counters import uniform
 if TYPE_CHECKING:
     from seewhy.metrics.table import Table
 
-RESAMPLES, AT_ONCE = 1000, 2_000_000
+RESAMPLES, AT_ONCE = 1000, 200_000
 REPEATABLE = 0.8
 """A mean order expected to correlate less with that of other samples is called unsettled."""
 
