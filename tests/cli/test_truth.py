@@ -19,6 +19,14 @@ from seewhy.models.preprocessing import Preprocessing
 
 CUTTING = "Preprocessing(size=(16, 16), resize=20, fit='crop')"
 GAMES = "pointing_game,energy_pointing_game,iou"
+LOOKS = [
+    Preprocessing(size=(32, 32), resize=40),
+    Preprocessing(size=(32, 48), fit="squash", interpolation="bicubic"),
+    Preprocessing(size=(40, 40), fit="pad"),
+    Preprocessing(size=(64, 64), resize=30, antialias=False),
+    Preprocessing(fit="none"),
+    Preprocessing(size=(32, 32), resize=37, centre="down", mean=(0.5,), std=(0.5,)),
+]
 
 
 @pytest.fixture
@@ -139,8 +147,9 @@ def refused(said: Any, words: str) -> None:
         (("--metrics", "iou"), "no masks were given"),
         (("--truth", "masks"), "Nothing among deletion, insertion does that"),
         (("--truth", "nowhere", "--metrics", "iou"), "There is no such folder"),
-        (("--truth", "masks", "--metrics", "iou,nss"), "which the command line does not read"),
-        (("--metrics", "correlation"), "truth=densities"),
+        (("--truth", "masks", "--metrics", "iou,nss"), "Evaluate apart, each with its own --truth FOLDER"),
+        (("--metrics", "correlation"), "no densities were given"),
+        (("--metrics", "nss"), "no fixations were given"),
     ],
 )
 def test_requests_that_do_not_go_together(
@@ -149,6 +158,34 @@ def test_requests_that_do_not_go_together(
     masked(tmp_path / "masks", half())
     given = [tmp_path / a if before == "--truth" else a for before, a in zip(("", *argv), argv, strict=False)]
     refused(run("evaluate", explained, "--model", f"{models}:tiny", *given), words)
+
+
+@pytest.mark.parametrize("metric", ["nss", "auc_judd", "correlation", "similarity", "kl_divergence"])
+def test_gaze_is_cut_where_the_photo_is(
+    run: Callable[..., Any], models: Path, explained: Path, tmp_path: Path, metric: str
+) -> None:
+    spec, pixels = f"{models}:tiny", np.zeros((24, 20), dtype=np.uint8)
+    pixels[5, 4], pixels[11, 9], pixels[2, 3] = 200, 100, 255  # the last one is cut away
+    argv = ("evaluate", explained, "--model", spec, "--metrics", metric, "--json")
+    said = run(*argv, "--truth", masked(tmp_path / "gaze", pixels))
+    assert said.code == 0, said.err
+    found = {m["name"]: m["metrics"] for m in json.loads(said.out)["methods"]}["occlusion"][metric]["mean"]
+    truth = torch.zeros(1, 16, 16)  # 2 columns and 4 rows go at each side
+    truth[0, 1, 2], truth[0, 7, 7] = 200, 100
+    kept, model = Attribution.open(explained / "cat.occlusion"), load_model(spec)
+    photo = kept.provenance["inputs"][0]["path"]
+    for shown, same in ((truth, True), (truth.flip(-1), False)):  # a planted mirror is seen
+        gaze = shown > 0 if metric in ("nss", "auc_judd") else shown
+        (mean, *_) = evaluate(model, photo, kept, metric, truth=gaze, baselines=False).mean()
+        assert (mean.mean == pytest.approx(found, rel=1e-6)) is same
+
+
+def test_a_coloured_density_is_refused(
+    run: Callable[..., Any], models: Path, explained: Path, tmp_path: Path
+) -> None:
+    folder = masked(tmp_path / "gaze", np.zeros((24, 20, 3), dtype=np.uint8))
+    argv = ("evaluate", explained, "--model", f"{models}:tiny", "--metrics", "similarity", "--truth", folder)
+    refused(run(*argv), "picture in colours")
 
 
 def test_photos_of_one_name_are_refused(
@@ -165,18 +202,7 @@ def test_photos_of_one_name_are_refused(
     refused(said, "would share cat.png")
 
 
-@pytest.mark.parametrize(
-    "look",
-    [
-        Preprocessing(size=(32, 32), resize=40),
-        Preprocessing(size=(32, 48), fit="squash", interpolation="bicubic"),
-        Preprocessing(size=(40, 40), fit="pad"),
-        Preprocessing(size=(64, 64), resize=30, antialias=False),
-        Preprocessing(fit="none"),
-        Preprocessing(size=(32, 32), resize=37, centre="down", mean=(0.5,), std=(0.5,)),
-    ],
-    ids=lambda look: f"{look.fit}-{look.resize}",
-)
+@pytest.mark.parametrize("look", LOOKS, ids=lambda look: f"{look.fit}-{look.resize}")
 @pytest.mark.parametrize("size", [(91, 60), (50, 77)])
 def test_masks_lie_on_what_the_model_sees(look: Preprocessing, size: tuple[int, int]) -> None:
     """A white disc on black, as photo and as mask: the mask is where the photo is bright, but for its rim."""
@@ -194,3 +220,39 @@ def test_masks_lie_on_what_the_model_sees(look: Preprocessing, size: tuple[int, 
     assert 0.02 < float(mask.float().mean()) < 0.98
     # A planted shift by two pixels is seen.
     assert not bool((mask.roll(2, 1) == (bright > 0.5))[~middle].all())
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=lambda look: f"{look.fit}-{look.resize}")
+@pytest.mark.parametrize("size", [(91, 60), (50, 77), (300, 320)])
+def test_no_fixation_is_lost_or_moved(look: Preprocessing, size: tuple[int, int]) -> None:
+    """A fixated pixel lies inside the mask of a block around it, and is gone only where that is, too."""
+    draw = np.random.default_rng(0)
+    scale = max(1, max(size) // min(look.size or size))
+    lost = 0
+    for x, y in draw.integers(0, size, (40, 2)):
+        pixels, block = (np.zeros((size[1], size[0]), dtype=np.uint8) for _ in range(2))
+        pixels[y, x] = 1
+        reach = 2 * scale
+        block[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1] = 255
+        seen, around = look.fixations(Image.fromarray(pixels)), look.mask(Image.fromarray(block))
+        assert seen.shape == around.shape
+        assert int(seen.sum()) <= 1
+        assert bool((seen & ~around).sum() == 0)
+        core = look.mask(Image.fromarray(pixels * 255))
+        assert bool(seen.any()) or not bool(core.any())
+        lost += not bool(core.any()) and bool(seen.any())
+    # What a mask's way of resizing would lose where photos shrink.
+    assert lost > 0 or scale == 1 or look.fit == "none"
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=lambda look: f"{look.fit}-{look.resize}")
+def test_a_density_lies_where_the_photo_does(look: Preprocessing) -> None:
+    y, x = np.mgrid[0:77, 0:50]
+    hill = np.exp(-((x - 22.0) ** 2 + (y - 25.0) ** 2) / 200).astype(np.float32)
+    density = look.density(Image.fromarray(hill))
+    shown = look.display(look(Image.fromarray((hill * 255).astype(np.uint8)))).float().mean(0) / 255
+    inside = look.mask(Image.fromarray(np.full((77, 50), 255, dtype=np.uint8)))
+    assert density.dtype == torch.float32
+    assert float((density - shown)[inside].abs().max()) < 0.04
+    assert not bool(density[~inside].any())
+    assert float((density.roll(3, 0) - shown)[inside].abs().max()) > 0.1  # a planted shift is seen

@@ -21,7 +21,7 @@ from seewhy.cli.options import (
 )
 from seewhy.cli.output import note, print_json
 from seewhy.cli.progress import reporting
-from seewhy.cli.truth import masks_for
+from seewhy.cli.truth import truths_for
 from seewhy.errors import BadInput, DoesNotFit
 
 if TYPE_CHECKING:
@@ -52,17 +52,22 @@ def evaluate(
     target
         The score; by default the one that was explained.
     truth
-        Folder of masks for metrics that compare with the place of the evidence: for a photo NAME.* one image
-        NAME.png of its size, black where there is no evidence.
+        Folder of what metrics of localisation or gaze compare with: for a photo NAME.* one image NAME.png of
+        its size. Masks, black where there is no evidence; for nss and auc_judd the fixated pixels, on black;
+        for correlation, similarity and kl_divergence how often people looked where, in grey.
     """
     from seewhy.attribution import Attribution
+    from seewhy.metrics.truth import needed
     from seewhy.metrics.variants import labels
 
     run.execution()
     measures = named_metrics(metrics, steps, masks=truth is not None)
     maps = [Attribution.open(file) for file in files_of(runs)]
     groups = by_question(maps)
-    places = masks_for([group[0] for group in groups.values()], truth) if truth is not None else None
+    places = None
+    if truth is not None:
+        need = next(need for metric in measures if (need := needed(metric)) is not None)
+        places = truths_for([group[0] for group in groups.values()], truth, need)
     network = load_model(model, run)
     _same_weights(maps, network)
     asked = {

@@ -44,19 +44,21 @@ def named_metrics(names: str, steps: int | None = None, *, masks: bool = False) 
         raise BadInput("Asked to evaluate", "No metric is named", f"Choose from {', '.join(METRICS.names())}")
     for metric in chosen:
         need = needed(metric)
-        if need == "truth" and not masks:
+        if need is not None and not masks:
+            given_as = {"truth": "masks", "fixations": "fixations", "density": "densities"}[need]
             raise BadInput(
                 f"Asked for {metric.name}",
-                f"It compares maps with {TRUTHS[need].against}, and no masks were given",
-                "Run `seewhy evaluate` with --truth FOLDER, one mask image a photo",
+                f"It compares maps with {TRUTHS[need].against}, and no {given_as} were given",
+                f"Run `seewhy evaluate` with --truth FOLDER, one image of {given_as} a photo",
             )
-        if need not in (None, "truth"):
-            raise BadInput(
-                f"Asked for {metric.name}",
-                f"It compares maps with {TRUTHS[need].against}, which the command line does not read",
-                f"In Python: seewhy.evaluate(..., {TRUTHS[need].example})",
-            )
-    if masks and not any(needed(metric) for metric in chosen):
+    needs = list(dict.fromkeys(need for metric in chosen if (need := needed(metric)) is not None))
+    if len(needs) > 1:
+        raise BadInput(
+            f"Asked for {', '.join(m.name for m in chosen if needed(m))}",
+            f"They compare maps with {' and '.join(TRUTHS[need].against for need in needs)}",
+            "Evaluate apart, each with its own --truth FOLDER",
+        )
+    if masks and not needs:
         raise BadInput(
             "Asked to compare maps with masks",
             f"Nothing among {', '.join(m.name for m in chosen)} does that",

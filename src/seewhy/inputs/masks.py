@@ -1,4 +1,4 @@
-"""Read masks of where the evidence is, one image a photo: black is background, anything else the evidence."""
+"""Read what maps are compared with, one image a photo: masks of the evidence, fixations, their densities."""
 
 from __future__ import annotations
 
@@ -32,6 +32,37 @@ def read_mask(path: str | Path) -> Image.Image:
     read_image(path)  # says in plain words what is wrong with a file
     with Image.open(path) as opened:
         return as_mask(opened, f"Asked to read the mask {path}")
+
+
+def read_density(path: str | Path) -> Image.Image:
+    """Read how often people looked where, one grey image a photo: the brighter, the more often.
+
+    Parameters
+    ----------
+    path
+        Greyscale image of any depth in a format that `read_image` reads.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Mode "F", the values of the file.
+
+    Raises
+    ------
+    UnreadableInput
+        For a file that is no such image; a picture in colours is no density.
+    """
+    read_image(path)  # says in plain words what is wrong with a file
+    with Image.open(path) as opened:
+        image = ImageOps.exif_transpose(opened)
+        if image.mode not in ("1", "L", "I", "F") and not image.mode.startswith("I;16"):
+            raise UnreadableInput(
+                f"Asked to read the density {path}",
+                f"It is a picture in colours (mode {image.mode})",
+                "Save how often people looked as grey values, 0 for never",
+            )
+        values = np.asarray(image.convert("L") if image.mode == "1" else image).astype(np.float32)
+    return Image.fromarray(values)
 
 
 def as_mask(image: Image.Image, asked: str = "Asked to read a mask") -> Image.Image:

@@ -136,6 +136,50 @@ class Preprocessing:
         plain = replace(self, interpolation="nearest", antialias=True, mean=(0.0,), std=(1.0,), scale=1.0)
         return torch.from_numpy(np.array(plain.frame(image)) > 0)
 
+    def fixations(self, image: Image.Image) -> Tensor:
+        """Return `(h, w)` bool: the pixels of the model's input in which a fixated pixel comes to lie.
+
+        However small the photo becomes, none is lost but those that are cut away.
+
+        Parameters
+        ----------
+        image
+            Mode "L": anything but 0 where somebody looked.
+        """
+        there = np.array(image) > 0
+        height, width = self._grown(*there.shape)
+        rows, columns = np.nonzero(there)
+        grown = np.zeros((height, width), dtype=np.uint8)
+        grown[
+            ((rows + 0.5) * height / there.shape[0]).astype(int),
+            ((columns + 0.5) * width / there.shape[1]).astype(int),
+        ] = 255
+        return torch.from_numpy(np.array(self._seen(Image.fromarray(grown))) > 0)
+
+    def density(self, image: Image.Image) -> Tensor:
+        """Return `(h, w)` float32: a density of fixations where the model sees the photo, 0 beside it.
+
+        Parameters
+        ----------
+        image
+            Mode "F", none negative.
+        """
+        height, width = self._grown(image.height, image.width)
+        grown = image.resize((width, height), Image.Resampling.BILINEAR)
+        return torch.from_numpy(np.array(self._seen(grown), dtype=np.float32))
+
+    def _grown(self, height: int, width: int) -> tuple[int, int]:
+        """Return the size of a photo of `(height, width)` before it is cut."""
+        if self.fit == "none":
+            return height, width
+        height, width = self._resized(height, width)
+        return max(height, 1), max(width, 1)
+
+    def _seen(self, grown: Image.Image) -> Image.Image:
+        """Cut what is not a photo as a photo of its size is; 0 beside it."""
+        plain = replace(self, mean=(0.0,), std=(1.0,), scale=1.0)
+        return grown if self.fit == "none" else plain._cut(grown)
+
     def display(self, x: Tensor) -> Tensor:
         """Return `(c, *size)` model input as uint8 pixels of its shape: `__call__` undone, but rounded."""
         mean, std = (
