@@ -28,23 +28,16 @@ Departures
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from torch import Tensor, nn
-
-from seewhy.methods.base import METHODS, Cost, Estimate, Method, Native, Need, Paper
-from seewhy.methods.learned import own_features
-from seewhy.methods.learned.explainer import open_explainer
-from seewhy.models.model import Model
-from seewhy.question import Question
-from seewhy.types import Size
+from seewhy.methods.base import METHODS, Paper
+from seewhy.methods.learned.own_features import OwnFeatures
 
 
 @METHODS.register
 @dataclass(frozen=True)
-class TAME(Method):
+class TAME(OwnFeatures):
     """Maps of all classes from features of the explained network at three resolutions.
 
     Parameters
@@ -55,60 +48,9 @@ class TAME(Method):
 
     name: ClassVar[str] = "tame"
     title: ClassVar[str] = "TAME"
-    needs: ClassVar[frozenset[Need]] = frozenset({"layer"})
-    native: ClassVar[Native] = "layer grid"
     paper: ClassVar[Paper] = Paper(
         "TAME: Attention Mechanism Based Feature Fusion for Generating Explanation Maps of CNNs",
         "Ntrougkas, Gkalelis, Mezaris",
         2022,
         "https://arxiv.org/abs/2301.07407",
     )
-
-    explainer: str | None = None
-
-    @property
-    def signed(self) -> bool:
-        """See `Method.signed`."""
-        return False
-
-    def cost(self, size: Size) -> Cost:
-        """See `Method.cost`."""
-        return Cost(1)
-
-    def unfit(self, model: Model) -> str:
-        """See `Method.unfit`."""
-        return own_features.misfit(self, self.explainer, model)
-
-    def layers(self, model: Model, input_shape: Size) -> tuple[str, ...]:
-        """See `Method.layers`: those of the explainer, so that the first pass gives their features."""
-        return own_features.stage_names(open_explainer(self.explainer or ""))
-
-    def estimate(self, question: Question) -> Iterator[Estimate]:
-        """See `Method.estimate`."""
-        yield own_features.scaled_maps(question, open_explainer(self.explainer or ""), self.title)
-
-    def all_classes(
-        self, model: Model | nn.Module, inputs: Any, classes: Sequence[int] | None = None
-    ) -> Tensor:
-        """Return the maps of many classes for the price of one pass.
-
-        Parameters
-        ----------
-        model
-            The explained model.
-        inputs
-            As for a call.
-        classes
-            Which; all covered classes (`Explainer.covered`) when left out.
-
-        Returns
-        -------
-        Tensor
-            `(n, k, rows, columns)` float32 on the finest layer's grid, before scaling.
-
-        Raises
-        ------
-        DoesNotFit
-            When the explainer is not the model's.
-        """
-        return own_features.maps_of_classes(self, self.explainer, model, inputs, classes)
