@@ -25,11 +25,16 @@ class Cost(Protocol):
     """Medians over samples for one sample."""
 
     @property
-    def seconds(self) -> float: ...  # noqa: D102
+    def seconds(self) -> float:
+        """Of wall clock."""
+
     @property
-    def forward(self) -> float: ...  # noqa: D102
+    def forward(self) -> float:
+        """Model inputs that went forward."""
+
     @property
-    def backward(self) -> float: ...  # noqa: D102
+    def backward(self) -> float:
+        """Model inputs that went backward."""
 
 
 @runtime_checkable
@@ -37,13 +42,20 @@ class Failed(Protocol):
     """What failed; an empty method or metric means all of them."""
 
     @property
-    def sample(self) -> str: ...  # noqa: D102
+    def sample(self) -> str:
+        """Its name."""
+
     @property
-    def method(self) -> str: ...  # noqa: D102
+    def method(self) -> str:
+        """Its label."""
+
     @property
-    def metric(self) -> str: ...  # noqa: D102
+    def metric(self) -> str:
+        """Its label."""
+
     @property
-    def message(self) -> str: ...  # noqa: D102
+    def message(self) -> str:
+        """Why."""
 
 
 @runtime_checkable

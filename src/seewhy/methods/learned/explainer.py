@@ -163,6 +163,22 @@ def open_explainer(path: str | Path) -> Explainer:
     return explainer
 
 
+def misfit(file: str | None, method: str, model: Model) -> str:
+    """Return why `method` cannot explain `model` with the explainer in a file (None: there is none), or "".
+
+    Raises
+    ------
+    UnreadableInput
+        As `open_explainer` does.
+    """
+    if file is None:
+        return (
+            f"it needs an explainer trained for {model.name}: seewhy train {method} --model SPEC "
+            "--data FOLDER --out FILE, then --explainer FILE"
+        )
+    return open_explainer(file).unfit(method, model)
+
+
 def _parsed(content: bytes, asked: str) -> Explainer:
     try:
         (length,) = (int.from_bytes(content[:8], "little"),)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from seewhy.errors import DoesNotFit
 from seewhy.methods.base import Cost, Estimate, Method, Native, Need
-from seewhy.methods.learned.explainer import Explainer, open_explainer
+from seewhy.methods.learned.explainer import Explainer, misfit, open_explainer
 from seewhy.methods.learned.ptame import asked_classes, explainer_notes, head_of, unit
 from seewhy.methods.learned.stages import Features, find_stages
 from seewhy.models.model import Model
@@ -47,12 +47,7 @@ class OwnFeatures(Method):
         """See `Method.unfit`."""
         if not model.differentiable:
             return f"it reads the network's layers; {model.name} only runs forward"
-        if self.explainer is None:
-            return (
-                f"it needs an explainer trained for {model.name}: seewhy train {self.name} --model SPEC "
-                "--data FOLDER --out FILE, then --explainer FILE"
-            )
-        return open_explainer(self.explainer).unfit(self.name, model)
+        return misfit(self.explainer, self.name, model)
 
     def layers(self, model: Model, input_shape: Size) -> tuple[str, ...]:
         """See `Method.layers`: those of the explainer, so that the first pass gives their features."""

@@ -41,7 +41,7 @@ from seewhy.errors import BadInput, DoesNotFit
 from seewhy.methods.base import METHODS, Cost, Estimate, Method, Native, Paper
 from seewhy.methods.learned.attention_head import AttentionHead, unpacked
 from seewhy.methods.learned.auxiliary import auxiliary_features
-from seewhy.methods.learned.explainer import Explainer, open_explainer
+from seewhy.methods.learned.explainer import Explainer, misfit, open_explainer
 from seewhy.models.model import Model
 from seewhy.question import Question
 from seewhy.types import Json, Size
@@ -83,12 +83,7 @@ class PTAME(Method):
 
     def unfit(self, model: Model) -> str:
         """See `Method.unfit`."""
-        if self.explainer is None:
-            return (
-                f"it needs an explainer trained for {model.name}: seewhy train {self.name} --model SPEC "
-                "--data FOLDER --out FILE, then --explainer FILE"
-            )
-        return open_explainer(self.explainer).unfit(self.name, model)
+        return misfit(self.explainer, self.name, model)
 
     def estimate(self, question: Question) -> Iterator[Estimate]:
         """See `Method.estimate`."""

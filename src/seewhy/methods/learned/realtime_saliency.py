@@ -41,7 +41,7 @@ from torch import Tensor, nn
 from seewhy.errors import DoesNotFit
 from seewhy.methods.base import METHODS, Cost, Estimate, Method, Native, Paper, require
 from seewhy.methods.learned.auxiliary import auxiliary_features
-from seewhy.methods.learned.explainer import Explainer, open_explainer
+from seewhy.methods.learned.explainer import Explainer, misfit, open_explainer
 from seewhy.methods.learned.masking_model import MaskingModel, unpacked
 from seewhy.methods.learned.ptame import asked_classes, explainer_notes
 from seewhy.models.model import Model
@@ -91,12 +91,7 @@ class RealtimeSaliency(Method):
 
     def unfit(self, model: Model) -> str:
         """See `Method.unfit`."""
-        if self.explainer is None:
-            return (
-                f"it needs an explainer trained for {model.name}: seewhy train {self.name} --model SPEC "
-                "--data FOLDER --out FILE, then --explainer FILE"
-            )
-        return open_explainer(self.explainer).unfit(self.name, model)
+        return misfit(self.explainer, self.name, model)
 
     def estimate(self, question: Question) -> Iterator[Estimate]:
         """See `Method.estimate`."""
