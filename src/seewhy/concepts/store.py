@@ -1,9 +1,10 @@
 """The feature store: what layers put out for photos, kept so that no photo need go through the network twice.
 
 Grids are kept in half precision, one zarr array a layer, with a row a photo. A row is found by the content of
-the file (its SHA-256), in a place that depends on the weights, the preprocessing and the layer: renamed or
-copied photos are found again, and features of two networks never mix. A run that was stopped goes on: a row
-counts once its line is in the list beside the array, which is written after the row.
+the file (its SHA-256; of photos that come from data sets, that of their pixels), in a place that depends on
+the weights, the preprocessing and the layer: renamed or copied photos are found again, and features of two
+networks never mix. A run that was stopped goes on: a row counts once its line is in the list beside the
+array, which is written after the row.
 
 One process may write at a time; any number may read.
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from seewhy.batching import default_batch_size
@@ -47,6 +49,13 @@ def digest_of(path: str | Path) -> str:
         raise BadInput(
             f"Asked for the features of {path}", f"It cannot be read: {error.strerror or error}"
         ) from error
+
+
+def digest_of_pixels(image: Image.Image) -> str:
+    """Return the SHA-256 of a photo's pixels, 64 hexadecimal digits: for photos that have no file."""
+    digest = hashlib.sha256(f"{image.mode} {image.width} {image.height}\n".encode())
+    digest.update(image.tobytes())
+    return digest.hexdigest()
 
 
 @dataclass(eq=False)
