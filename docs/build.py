@@ -104,6 +104,8 @@ def concepts_page() -> str:
         ("collecting", "Galleries"),
         ("graph", "Attribution graphs"),
         ("discovery", "Discovery"),
+        ("sparse_autoencoder", "Sparse autoencoders"),
+        ("dissection", "Dissection"),
     ):
         page = importlib.import_module(f"seewhy.concepts.{module}").__doc__ or ""
         lines += [f"\n## {name}\n", as_markdown(page.strip())]

@@ -146,6 +146,15 @@ def test_discover(run: Callable[..., Any], models: Path, folder: Path, tmp_path:
     table = run(*given, "--concepts", 2, "--patch", 0.5, "--out", out)
     assert table.code == 0
     assert f"{importances[0]:.3g}" in table.out
+    sae = ("--factors", "sae", "--active", 2, "--steps", 30, "--features", tmp_path / "store")
+    said = run(*given, *sae, "--concepts", 4, "--count", 2, "--out", tmp_path / "sae", "--json")
+    assert said.code == 0, said.err
+    found = json.loads(said.out)
+    assert found["factors"] == "sae"
+    assert set(found["fits"]) == {"sae", "sae, held out", "nmf, held out"}
+    assert found["fits"]["sae"]["active"] <= 2
+    page = (tmp_path / "sae" / "concepts.html").read_text()
+    assert "There a factorisation of the same size explains" in page
     for wrong, message in ((("--concepts", 99), "for 99 concepts"), (("--patch", 2), "Give parts in (0, 1]")):
         said = run(*given, *wrong, "--out", tmp_path / "none")
         assert said.code == 2

@@ -14,7 +14,8 @@ from scipy.stats import qmc
 from torch import Tensor, nn
 
 from seewhy.concepts import discovery as module
-from seewhy.concepts.discovery import Discovering, discover, windows_over
+from seewhy.concepts.discovery import Discovering, discover
+from seewhy.concepts.finding import windows_over
 from seewhy.concepts.sobol import designs, halton, total_indices
 from seewhy.errors import BadInput, Cancelled, MissingExtra
 from seewhy.execution import Execution

@@ -239,9 +239,10 @@ def test_channels_that_detect_bear_their_concept(data: Dataset) -> None:
         assert unit.chance < unit.low < unit.iou < unit.high
         assert unit.stable == 1
     assert mixture.iou < min(red.iou, green.iou, blue.iou)
-    assert (dead.iou, dead.high, dead.chance, dead.p, dead.detector) == (0, 0, 0, 1, False)
+    assert (dead.iou, dead.high, dead.chance, dead.p, dead.on, dead.detector) == (0, 0, 0, 1, 0, False)
+    assert 0 < red.on < 0.1
     assert found.counts("see")["cherry"] == 1
-    assert found.summary("see").endswith("detect 3 of 3 concepts")
+    assert found.summary("see").endswith("detect 3 of 3 concepts; 1 never on")
     strict = dissect(model(), data, Dissecting(("see",), 0.05, 0.9, 16, 20, 20))
     assert strict.detectors() == []
 

@@ -7,6 +7,7 @@ from cyclopts import App
 from seewhy.cli import (
     concepts_cav,
     concepts_discover,
+    concepts_dissect,
     concepts_gallery,
     concepts_tcav,
     concepts_visual_tcav,
@@ -18,3 +19,4 @@ GROUP.command(concepts_tcav.tcav)
 GROUP.command(concepts_visual_tcav.visual_tcav)
 GROUP.command(concepts_gallery.gallery)
 GROUP.command(concepts_discover.discover)
+GROUP.command(concepts_dissect.dissect)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from seewhy.cli.concepts_gallery import photos_in, typed, write_json
 from seewhy.cli.loading import load_model
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from seewhy.types import Json
 
 DEFAULT_DISCOVERED = Path("seewhy-concepts")
+_FITS = {
+    "nmf": "In all cells the factorisation",
+    "sae": "In the photos that it learned from the autoencoder",
+    "sae, held out": "In the other photos it",
+    "nmf, held out": "There a factorisation of the same size",
+}
 READING = (
     "A concept is a direction of the layer's channels; below it the patches of the photos that hold most of "
     "it. Importance is the total Sobol index: the part of the score's variance that is left when all other "
@@ -43,6 +49,10 @@ def discover(
     concepts: int = 10,
     patch: float = 64 / 224,
     count: int = 8,
+    factors: Literal["nmf", "sae"] = "nmf",
+    active: int = 8,
+    steps: int = 2000,
+    features: Path | None = None,
     target: TargetText = None,
     out: OutFolder = DEFAULT_DISCOVERED,
     as_json: AsJson = False,
@@ -65,22 +75,35 @@ def discover(
         Side of the patches as a part of the photo's.
     count
         Patches shown a concept.
+    factors
+        nmf: a few non-negative directions of patches; sae: a sparse autoencoder on the layer's cells, for
+        many directions (--concepts 64 and more) from many photos.
+    active
+        Most concepts of a cell (sae).
+    steps
+        Of training (sae).
+    features
+        Folder of a feature store, from which an autoencoder learns (sae).
     """
     from safetensors.torch import save
 
     from seewhy.concepts.discovery import Discovering
     from seewhy.concepts.discovery import discover as find
+    from seewhy.concepts.store import FeatureStore
     from seewhy.files import write_atomically
     from seewhy.show.gallery import gallery
 
     run.execution()
     photos = photos_in(folder)
-    settings = Discovering(layer, concepts, patch, examples=count)
+    settings = Discovering(
+        layer, concepts, patch, examples=count, factors=factors, active=active, steps=steps
+    )
+    store = None if features is None else FeatureStore(features)
     check_writable(out)
     network = load_model(model, run)
     with reporting() as report:
         try:
-            found = find(network, photos, settings, target, run.execution(report.progress))
+            found = find(network, photos, settings, target, run.execution(report.progress), store=store)
         except KeyboardInterrupt:
             raise Cancelled("Stopped. Nothing was written.") from None
     chapters = [_chapter(network, i, c) for i, c in enumerate(found.concepts)]
@@ -89,11 +112,12 @@ def discover(
         f"{found.photos} photos. Rebuilt from these concepts alone, the score is off by "
         f"{100 * found.error:.2g} % on average."
     )
+    fits = " ".join(f"{_FITS[name]} {fit.words()}." for name, fit in found.fits.items())
     files = {
         "picture": save_png(
-            out / "concepts.png", gallery(chapters, title=title, caption=f"{lead} {READING}")
+            out / "concepts.png", gallery(chapters, title=title, caption=f"{lead} {fits} {READING}")
         ),
-        "page": _write_page(out / "concepts.html", title, lead, chapters, network, target),
+        "page": _write_page(out / "concepts.html", title, lead, fits, chapters, network, target),
         "directions": out / "concepts.safetensors",
     }
     write_atomically(files["directions"], save({"directions": found.directions}, {"layer": found.layer}))
@@ -108,7 +132,7 @@ def discover(
             (str(i + 1), _importance(c), Path(c.examples[0].name).name if c.examples else "-")
             for i, c in enumerate(found.concepts)
         ],
-        title=f"{lead} {files['page']}",
+        title=f"{lead} {fits} {files['page']}",
     )
 
 
@@ -139,7 +163,7 @@ def _tile(model: Model, name: str, window: tuple[tuple[int, int], ...]) -> Tile:
 
 
 def _write_page(
-    path: Path, title: str, lead: str, chapters: list[Chapter], model: Model, target: str | None
+    path: Path, title: str, lead: str, fits: str, chapters: list[Chapter], model: Model, target: str | None
 ) -> Path:
     import seewhy
     from seewhy.files import write_atomically
@@ -156,7 +180,7 @@ def _write_page(
         sections.append((f"concept-{i + 1}", chapter.title, body))
     facts = {"Model": f"{model.name}, weights {model.weights_hash}", "Explained": target or "own answer"}
     sections.append(("making", "To reproduce", making(facts, typed(), ())))
-    write_atomically(path, shell(title, lead, (READING,), sections, seewhy.__version__).encode())
+    write_atomically(path, shell(title, lead, (fits, READING), sections, seewhy.__version__).encode())
     return path
 
 
@@ -166,6 +190,8 @@ def _answer(found: Discovered, model: Model) -> Json:
         "layer": found.layer,
         "photos": found.photos,
         "error": found.error,
+        "factors": found.factors,
+        "fits": {name: fit.to_json() for name, fit in found.fits.items()},
         "concepts": [
             {
                 "importance": c.importance,

@@ -4,6 +4,8 @@ from seewhy.concepts.cav import CAV, ConceptVectors, Direction
 from seewhy.concepts.collected import Collected, Collecting, read_collected
 from seewhy.concepts.collecting import collect
 from seewhy.concepts.discovery import Discovered, Discovering, discover
+from seewhy.concepts.dissection import Dissecting, dissect
+from seewhy.concepts.dissection_result import Dissection, Unit
 from seewhy.concepts.exemplar import Exemplar, exemplars
 from seewhy.concepts.gallery import Gallery, make_gallery
 from seewhy.concepts.graph import AttributionGraph, attribution_graph
@@ -25,6 +27,8 @@ __all__ = [
     "Direction",
     "Discovered",
     "Discovering",
+    "Dissecting",
+    "Dissection",
     "Exemplar",
     "FeatureStore",
     "Gallery",
@@ -33,11 +37,13 @@ __all__ = [
     "LayerFindings",
     "TcavResult",
     "TcavRow",
+    "Unit",
     "VisualTCAV",
     "VisualTcavResult",
     "attribution_graph",
     "collect",
     "discover",
+    "dissect",
     "exemplars",
     "keep",
     "make_gallery",

@@ -19,6 +19,8 @@ Intervals
 Needs
     a layer with a grid; a data set with masks of concepts. Of a photo without a mask of a concept it must be
     true that the concept is not in it. A feature store (`pip install 'seewhy[concepts]'`).
+    Where a layer saturates (ReLU6), many cells share the largest value, which nothing exceeds: such channels
+    are never on, and counted. Ask for the layer before the activation.
 Cost
     one forward pass a photo for all layers, none for photos that the store holds; four sweeps over the kept
     features. Memory does not grow with the photos, but for a bit a mask and raster cell and some names;
@@ -204,7 +206,8 @@ def _dissected(
     shared, areas, sizes, best = _agreement(layer, features, photos, thresholds, settings, execution)
     table, *shuffled = _ratio(shared, areas[:, None] + sizes - shared)
     largest, by_chance = table.amax(1), torch.stack(shuffled).amax(2)
-    p = (1 + (by_chance >= largest).sum(0)) / (1 + settings.shuffles)
+    p = (1 + (by_chance >= largest).sum(0)).double() / (1 + settings.shuffles)
+    on = areas / (len(photos) * photos.raster[0] * photos.raster[1])
     candidates = table.argsort(dim=1, descending=True, stable=True)[:, :CANDIDATES]
     drawn = _resampled(layer, features, photos, thresholds, candidates, settings, execution)
     ends = drawn[:, :, 0].quantile(torch.tensor([0.025, 0.975], dtype=torch.float64), dim=0)
@@ -220,6 +223,7 @@ def _dissected(
             float(stable[c]),
             float(by_chance[:, c].mean()),
             float(p[c]),
+            float(on[c]),
             float(table[c, k]) > settings.threshold and float(p[c]) < LEVEL,
         )
         for c, k in enumerate(candidates[:, 0].tolist())

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 READING = (
     "A channel is on where its activation is among its strongest in the whole data set. IoU is what these "
     "places and the concept's have in common, as a part of both, over all photos, with its 95 % interval "
-    "over them; chance is the best that any concept reaches when masks change photos, p how often it is as good. "
+    "over them; chance is the best that any concept reaches when masks change photos, p how often that is as "
+    "good. "
     "Photos are those that activate the channel most; it is on where they are seen."
 )
 
@@ -51,6 +52,8 @@ class Unit:
         Largest agreement with any concept when masks change photos, the mean over shuffles, 0 to 1.
     p
         Share of the shuffles, the true order counted, whose largest agreement reaches `iou`.
+    on
+        Share of the raster, over all photos, where the channel is on.
     detector
         Whether `iou` exceeds the threshold and p is below 0.05.
     """
@@ -64,13 +67,15 @@ class Unit:
     stable: float
     chance: float
     p: float
+    on: float
     detector: bool
 
     def words(self) -> str:
         """Return "IoU 0.21 [0.18, 0.24], chance 0.03, p = 0.025, the same name in 97 % of resamples"."""
         return (
             f"IoU {number(self.iou)} [{number(self.low)}, {number(self.high)}], "
-            f"chance {number(self.chance)}, p = {number(self.p)}, the same name in {100 * self.stable:.0f} % of resamples"
+            f"chance {number(self.chance)}, p = {number(self.p)}, "
+            f"the same name in {100 * self.stable:.0f} % of resamples"
         )
 
 
@@ -123,9 +128,10 @@ class Dissection:
     def summary(self, layer: str) -> str:
         """Return one sentence about a layer."""
         found = self.counts(layer)
+        silent = sum(u.on == 0 for u in self.units if u.layer == layer)
         return (
             f"{sum(found.values())} of {len(self.thresholds[layer])} channels of {layer} detect "
-            f"{len(found)} of {len(self.concepts)} concepts"
+            f"{len(found)} of {len(self.concepts)} concepts" + (f"; {silent} never on" if silent else "")
         )
 
     def to_rows(self) -> list[Json]:
