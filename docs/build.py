@@ -106,6 +106,7 @@ def concepts_page() -> str:
         ("discovery", "Discovery"),
         ("sparse_autoencoder", "Sparse autoencoders"),
         ("dissection", "Dissection"),
+        ("naming", "Naming"),
     ):
         page = importlib.import_module(f"seewhy.concepts.{module}").__doc__ or ""
         lines += [f"\n## {name}\n", as_markdown(page.strip())]

@@ -9,6 +9,7 @@ from seewhy.cli import (
     concepts_discover,
     concepts_dissect,
     concepts_gallery,
+    concepts_name,
     concepts_tcav,
     concepts_visual_tcav,
 )
@@ -20,3 +21,4 @@ GROUP.command(concepts_visual_tcav.visual_tcav)
 GROUP.command(concepts_gallery.gallery)
 GROUP.command(concepts_discover.discover)
 GROUP.command(concepts_dissect.dissect)
+GROUP.command(concepts_name.name)

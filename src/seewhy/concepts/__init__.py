@@ -9,6 +9,8 @@ from seewhy.concepts.dissection_result import Dissection, Unit
 from seewhy.concepts.exemplar import Exemplar, exemplars
 from seewhy.concepts.gallery import Gallery, make_gallery
 from seewhy.concepts.graph import AttributionGraph, attribution_graph
+from seewhy.concepts.naming import NameSettings, name_channels
+from seewhy.concepts.naming_result import Name, Naming
 from seewhy.concepts.receptive_fields import receptive_field
 from seewhy.concepts.sets import ImageSet, read_sets
 from seewhy.concepts.store import FeatureStore, keep
@@ -35,6 +37,9 @@ __all__ = [
     "GlobalRow",
     "ImageSet",
     "LayerFindings",
+    "Name",
+    "NameSettings",
+    "Naming",
     "TcavResult",
     "TcavRow",
     "Unit",
@@ -47,6 +52,7 @@ __all__ = [
     "exemplars",
     "keep",
     "make_gallery",
+    "name_channels",
     "read_collected",
     "read_sets",
     "receptive_field",

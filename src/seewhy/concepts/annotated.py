@@ -143,7 +143,8 @@ def annotate(
         seen = model.preprocess.mask(sample.truth)[None, None].float()
         mask = interpolate(seen, found.raster, mode="nearest-exact")[0, 0] > 0
         digest, category = digest_of_pixels(sample.image), dataset.category(i)
-        found.add(i, dataset.name(i), digest, UNNAMED if category is None else category.name, mask)
+        concept = UNNAMED if category is None else category.name
+        found.add(i, dataset.name(i).removesuffix(f" ({concept})"), digest, concept, mask)
         if not all(digest in features for features, _ in layers.values()):
             waiting[digest] = x
         if len(waiting) >= (execution.batch_size or default_batch_size(x.to(model.device))):

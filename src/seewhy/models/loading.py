@@ -31,7 +31,7 @@ from seewhy.models.preprocessing import Fit, Interpolation, Preprocessing
 from seewhy.models.sources.base import FAMILIES, PACKAGED, pair
 from seewhy.specs import Options, parse
 
-_CODE = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_]\w*)")
+CODE = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_]\w*)")
 
 
 def load(spec: str, *, allow_code: bool = False, device: torch.device | str | None = None) -> Model:
@@ -97,7 +97,7 @@ def as_model(model: Model | nn.Module | str) -> Model:
 
 
 def _build(head: str, options: Options, *, allow_code: bool) -> Model:
-    if code := _CODE.fullmatch(head):
+    if code := CODE.fullmatch(head):
         return _from_code(Path(code["file"]), code["function"], options, allow_code=allow_code)
     if head in PACKAGED:
         return PACKAGED[head]().load(options)
@@ -141,6 +141,26 @@ def _own_randomness(seed: int) -> Iterator[None]:
 
 def _from_code(file: Path, function: str, options: Options, *, allow_code: bool) -> Model:
     asked = f"Asked for the model that {function} in {file} returns"
+    made = made_by_code(file, function, options, asked, allow_code=allow_code)
+    if isinstance(made, Model):
+        return made
+    if not isinstance(made, nn.Module):
+        raise BadInput(
+            asked, f"It returned {type(made).__name__}", "Return a torch.nn.Module or a seewhy.Model"
+        )
+    return Model(made)
+
+
+def made_by_code(file: Path, function: str, options: Options, asked: str, *, allow_code: bool) -> Any:
+    """Run a file and return what a function in it returns; options that are not everyone's are its keywords.
+
+    Raises
+    ------
+    BadInput
+        Where code may not be run, or raises.
+    UnreadableInput, UnknownName
+        For a file or function that is not there.
+    """
     if not allow_code:
         raise BadInput(
             asked,
@@ -153,16 +173,9 @@ def _from_code(file: Path, function: str, options: Options, *, allow_code: bool)
     folder = str(file.resolve().parent)
     sys.path.insert(0, folder)  # as `python FILE.py` does, so that the file can import its neighbours
     try:
-        made = _run(file, function, keywords, asked)
+        return _run(file, function, keywords, asked)
     finally:
         sys.path.remove(folder)
-    if isinstance(made, Model):
-        return made
-    if not isinstance(made, nn.Module):
-        raise BadInput(
-            asked, f"It returned {type(made).__name__}", "Return a torch.nn.Module or a seewhy.Model"
-        )
-    return Model(made)
 
 
 def _run(file: Path, function: str, keywords: dict[str, Any], asked: str) -> Any:

@@ -102,7 +102,7 @@ class HuggingFace(Family):
         else:
             with from_network(asked, "Check the name and the connection, or give a local folder: hf:FOLDER"):
                 config, module, loading, kind = _checkpoint(transformers, which)
-        preprocess, notes = _preprocessing(transformers, which, config)
+        preprocess, notes = preprocessing_of(transformers, which, config)
         if missing := sorted(loading["missing_keys"]):
             notes.append(
                 f"The checkpoint lacks {len(missing)} weights, left untrained: {', '.join(missing[:3])} ..."
@@ -141,7 +141,7 @@ def _checkpoint(transformers: Any, which: str) -> tuple[Any, Any, Json, Any]:
     """Return the configuration, the module, what was found on loading it, and the kind of its answer."""
     config = transformers.AutoConfig.from_pretrained(which)
     maker, kind = _class_for(transformers, config)
-    return config, *_quietly(transformers, maker, which), kind
+    return config, *quietly(transformers, maker, which), kind
 
 
 def _class_for(transformers: Any, config: Any) -> tuple[Any, Any]:
@@ -154,7 +154,7 @@ def _class_for(transformers: Any, config: Any) -> tuple[Any, Any]:
     return transformers.AutoModel, "embedding"
 
 
-def _quietly(transformers: Any, maker: Any, which: str) -> tuple[Any, Json]:
+def quietly(transformers: Any, maker: Any, which: str) -> tuple[Any, Json]:
     """Load without progress bars and lists of keys on the terminal: what matters of them becomes a note."""
     log = transformers.utils.logging
     before, bars = log.get_verbosity(), log.is_progress_bar_enabled()
@@ -180,7 +180,7 @@ def _labels(config: Any) -> list[str] | None:
     return None if all(n == f"LABEL_{i}" for i, n in enumerate(names)) else names
 
 
-def _preprocessing(transformers: Any, which: str, config: Any) -> tuple[Preprocessing | None, list[str]]:
+def preprocessing_of(transformers: Any, which: str, config: Any) -> tuple[Preprocessing | None, list[str]]:
     """Return the preprocessing of a checkpoint, and what had to be assumed."""
     if config.model_type == "timm_wrapper" and getattr(config, "pretrained_cfg", None):
         timm = optional("timm", "timm", f"Asked for the model hf:{which}", MODELS)
