@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pyarrow import parquet
 from safetensors import safe_open
 
 from seewhy.cli.loading import load_model
@@ -33,7 +34,7 @@ def test_gallery(run: Callable[..., Any], models: Path, folder: Path, tmp_path: 
     (folder / "broken.png").write_bytes(b"no")
     out, store = tmp_path / "out", tmp_path / "store"
     given = ("concepts", "gallery", folder, "--model", f"{models}:tiny", "--layers", "3", "--out", out)
-    said = run(*given, "--show", 2, "--count", 3, "--features", store, "--json")
+    said = run(*given, "--show", 2, "--count", 3, "--features", store, "--parquet", "--json")
     assert said.code == 0, said.err
     assert "broken.png" in said.err
     found = json.loads(said.out)
@@ -48,6 +49,12 @@ def test_gallery(run: Callable[..., Any], models: Path, folder: Path, tmp_path: 
         assert [(r["value"], r["photo"]) for r in card["relevance"]] == [
             (v, collected.names[i]) for v, i, _ in table if v > 0
         ]
+    rows = parquet.read_table(out / "references.parquet").to_pylist()
+    assert len(rows) == 2 * 8 * 3  # kinds, channels, photos each
+    first = next(r for r in rows if (r["channel"], r["kind"], r["rank"]) == (5, "activation", 2))
+    value, i, cell = collected.tables["activation", "3"].of(5)[1]
+    assert (first["value"], first["photo"], first["cell"]) == (value, collected.names[i], cell)
+    assert first["target"] == int(collected.targets[i])
     assert json.loads((out / "gallery.json").read_text()) == found
     page = (out / "gallery.html").read_text()
     assert page.count("<h3>Channel") == 2
@@ -128,7 +135,7 @@ def test_folders_without_photos_are_refused(run: Callable[..., Any], models: Pat
 def test_discover(run: Callable[..., Any], models: Path, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     given = ("concepts", "discover", folder, "--model", f"{models}:tiny", "--layer", "3", "--target", "lemon")
-    said = run(*given, "--concepts", 2, "--patch", 0.5, "--count", 3, "--out", out, "--json")
+    said = run(*given, "--concepts", 2, "--patch", 0.5, "--count", 3, "--out", out, "--parquet", "--json")
     assert said.code == 0, said.err
     found = json.loads(said.out)
     assert found["photos"] == 6
@@ -136,6 +143,8 @@ def test_discover(run: Callable[..., Any], models: Path, folder: Path, tmp_path:
     assert importances == sorted(importances, reverse=True)
     assert [len(c["patches"]) for c in found["concepts"]] == [3, 3]
     assert json.loads((out / "concepts.json").read_text()) == found
+    rows = parquet.read_table(out / "concepts.parquet").to_pylist()
+    assert [r["photo"] for r in rows] == [p["photo"] for c in found["concepts"] for p in c["patches"]]
     page = (out / "concepts.html").read_text()
     assert page.count("<img") == 6
     assert f"{100 * found['error']:.2g} %" in page

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from seewhy.cli.concepts_gallery import photos_in, typed, write_json
+from seewhy.cli.concepts_options import Parquet, check_parquet, write_parquet
 from seewhy.cli.loading import load_model
 from seewhy.cli.options import (
     DEFAULT_MODEL,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from seewhy.types import Json
 
 DEFAULT_DISCOVERED = Path("seewhy-concepts")
+_DRAWN = 24
+"""Concepts in the picture; the page shows all."""
 _FITS = {
     "nmf": "In all cells the factorisation",
     "sae": "In the photos that it learned from the autoencoder",
@@ -55,6 +58,7 @@ def discover(
     features: Path | None = None,
     target: TargetText = None,
     out: OutFolder = DEFAULT_DISCOVERED,
+    parquet: Parquet = False,
     as_json: AsJson = False,
     run: RunOptions = DEFAULT_RUN,
 ) -> None:
@@ -94,6 +98,7 @@ def discover(
     from seewhy.show.gallery import gallery
 
     run.execution()
+    check_parquet(parquet)
     photos = photos_in(folder)
     settings = Discovering(
         layer, concepts, patch, examples=count, factors=factors, active=active, steps=steps
@@ -115,12 +120,14 @@ def discover(
     fits = " ".join(f"{_FITS[name]} {fit.words()}." for name, fit in found.fits.items())
     files = {
         "picture": save_png(
-            out / "concepts.png", gallery(chapters, title=title, caption=f"{lead} {fits} {READING}")
+            out / "concepts.png", gallery(chapters[:_DRAWN], title=title, caption=f"{lead} {fits} {READING}")
         ),
         "page": _write_page(out / "concepts.html", title, lead, fits, chapters, network, target),
         "directions": out / "concepts.safetensors",
     }
     write_atomically(files["directions"], save({"directions": found.directions}, {"layer": found.layer}))
+    if parquet:
+        files["parquet"] = write_parquet(out / "concepts.parquet", _rows(found))
     answer = _answer(found, network) | {"files": {k: str(v) for k, v in files.items()}}
     write_json(out / "concepts.json", answer)
     if as_json:
@@ -182,6 +189,26 @@ def _write_page(
     sections.append(("making", "To reproduce", making(facts, typed(), ())))
     write_atomically(path, shell(title, lead, (fits, READING), sections, seewhy.__version__).encode())
     return path
+
+
+def _rows(found: Discovered) -> list[Json]:
+    """Return every patch of every concept, for parquet."""
+    return [
+        {
+            "concept": i,
+            "importance": c.importance,
+            "margin": c.margin,
+            "rank": rank,
+            "photo": e.name,
+            "top": e.window[0][0],
+            "bottom": e.window[0][1],
+            "left": e.window[1][0],
+            "right": e.window[1][1],
+            "value": e.value,
+        }
+        for i, c in enumerate(found.concepts, 1)
+        for rank, e in enumerate(c.examples, 1)
+    ]
 
 
 def _answer(found: Discovered, model: Model) -> Json:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from seewhy.cli.concepts_options import Parquet, check_parquet, write_parquet
 from seewhy.cli.loading import load_model
 from seewhy.cli.options import (
     DEFAULT_MODEL,
@@ -46,6 +47,7 @@ def gallery(
     target: TargetText = None,
     features: Path | None = None,
     out: OutFolder = DEFAULT_GALLERY,
+    parquet: Parquet = False,
     as_json: AsJson = False,
     run: RunOptions = DEFAULT_RUN,
 ) -> None:
@@ -53,7 +55,7 @@ def gallery(
 
     Looks at every photo below the folder once, for all channels of the layers. A run that was stopped goes on
     where it was when it is asked for again. Writes gallery.html, gallery.json, one picture a layer, and
-    the tables of all channels (references.safetensors).
+    the tables of all channels (references.safetensors; as parquet references.parquet).
 
     Parameters
     ----------
@@ -84,6 +86,7 @@ def gallery(
     from seewhy.report.gallery import write_gallery
 
     run.execution()
+    check_parquet(parquet)
     photos = photos_in(folder)
     named = _numbers(channels)
     if show < 1:
@@ -117,6 +120,8 @@ def gallery(
             tuple(c for c in made.cards if c.layer == name), made.about, made.inputs, made.failures
         )
         files[name] = save_png(out / f"gallery-{i + 1}.png", part.picture())
+    if parquet:
+        files["parquet"] = write_parquet(out / "references.parquet", collected.to_rows())
     answer = made.to_json() | {"files": {k: str(v) for k, v in files.items()}}
     write_json(out / "gallery.json", answer)
     if as_json:

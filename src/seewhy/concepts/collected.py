@@ -118,6 +118,35 @@ class Collected:
         means = self.profiles[of, layer].means
         return means.argsort(dim=0, descending=True, stable=True)[:count].tolist()
 
+    def to_rows(self) -> list[Json]:
+        """Return every reference sample of every channel as plain dictionaries, for tables and parquet.
+
+        `share` and its `margin` are the channel's over all inputs (see `Profile`), `target` is the explained
+        class, None where the score was no class's, `cell` the flat index of the channel's strongest cell.
+        """
+        rows = []
+        for (kind, layer), table in self.tables.items():
+            profile = self.profiles[NO_CLASS, layer]
+            shares, margins = profile.means.tolist(), profile.margins.tolist()
+            for channel in range(table.values.shape[1]):
+                for rank, (value, i, cell) in enumerate(table.of(channel), 1):
+                    target = int(self.targets[i])
+                    rows.append(
+                        {
+                            "layer": layer,
+                            "channel": channel,
+                            "share": shares[channel],
+                            "margin": margins[channel],
+                            "kind": kind,
+                            "rank": rank,
+                            "photo": self.names[i],
+                            "value": value,
+                            "cell": cell,
+                            "target": target if target >= 0 else None,
+                        }
+                    )
+        return rows
+
     def with_batch(self, seen: Traced, inputs: Tensor, classes: Tensor) -> Collected:
         """Return what it is with a followed batch, whose inputs have these indices and classes.
 
