@@ -221,7 +221,9 @@ def discover(
             learned = [photo for photo, name in zip(photos, kept, strict=True) if name == "sae"]
             cells = cells_of(model, learned, layer.name, layer.grid, store, execution)
             _enough(len(cells), settings.concepts, "cells")
-            factors = train_autoencoder(cells, settings.concepts, settings.active, settings.steps, execution)
+            factors = train_autoencoder(
+                cells.to(model.device), settings.concepts, settings.active, settings.steps, execution
+            )
             beside = _beside(cells, settings.concepts, execution.seed) if "sae, held out" in kept else None
         tallies: dict[str, Tally] = {}
         indices, errors, peaks, places = [], [], [], []

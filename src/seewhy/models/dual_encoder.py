@@ -105,7 +105,9 @@ def load_dual_encoder(
         made = made_by_code(Path(code["file"]), code["function"], options, asked, allow_code=allow_code)
         options.done()
         if not isinstance(made, DualEncoder):
-            raise BadInput(asked, f"It returned {type(made).__name__}", "Return a seewhy.DualEncoder")
+            raise BadInput(
+                asked, f"It returned {type(made).__name__}", "Return a seewhy.models.dual_encoder.DualEncoder"
+            )
         return made
     family, _, which = head.partition(":")
     if family != "hf" or not which:
