@@ -14,7 +14,7 @@ from PIL import Image
 from pyarrow import parquet
 from safetensors.torch import save_file
 
-from clip import WORDS, save_clip
+from small_clip import WORDS, save_clip
 
 
 @pytest.fixture

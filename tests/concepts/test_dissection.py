@@ -24,6 +24,7 @@ from seewhy.concepts.upper_quantiles import upper_quantiles
 from seewhy.errors import BadInput, Cancelled, DoesNotFit
 from seewhy.execution import Execution
 from seewhy.inputs.datasets import Dataset, open_dataset
+from seewhy.models.layers import grid_of
 from seewhy.models.model import Model
 from seewhy.models.preprocessing import Preprocessing
 
@@ -262,6 +263,21 @@ def test_masks_of_other_photos_make_no_detector(data: Dataset, monkeypatch: pyte
     assert max(u.iou for u in after.units) < 0.5 * min(u.iou for u in before.units[:3])
     assert after.detectors() == []
     assert len(before.detectors()) == 4
+
+
+def test_channels_of_noise_pass_the_test_at_the_rate_told(data: Dataset, tmp_path: Path) -> None:
+    """Smooth noise in place of what the layer put out, 300 channels: about one in twenty has p < 0.05."""
+    store = FeatureStore(tmp_path / "store")
+    m, settings = model(), Dissecting(("see",), 0.05, 0.0, 16, resamples=20)
+    grid = grid_of(m, "see", (3, 32, 32))
+    photos = module.annotate(m, data, {"see": (store.layer(m, "see"), grid)}, 16, Execution())
+    noise = torch.randn(40, 300, 3, 3, generator=torch.Generator().manual_seed(2))
+    smooth = nn.functional.interpolate(noise, (8, 8), mode="bilinear")
+    features = Features(tmp_path)
+    features.add(photos.digests, smooth)
+    units, *_ = module._dissected("see", features, photos, settings, Execution())
+    assert sum(u.detector for u in units) / 300 == pytest.approx(0.05, abs=0.035)
+    assert [u.p for u in units if u.detector] == [1 / 40] * sum(u.detector for u in units)
 
 
 def test_intervals_are_those_of_drawn_photos(data: Dataset) -> None:

@@ -196,3 +196,10 @@ def test_windows_lie_around_their_cells() -> None:
     assert window_at(0, (8, 8), (32, 32), 0.25) == ((0, 8), (0, 8))
     assert window_at(8 * 3 + 4, (8, 8), (32, 32), 0.25) == ((10, 18), (14, 22))
     assert window_at(63, (8, 8), (32, 32), 0.25) == ((24, 32), (24, 32))
+
+
+def test_a_damaged_photo_is_named(photos: list[Path], tmp_path: Path) -> None:
+    photos[2].write_bytes(b"no")
+    for store in (None, FeatureStore(tmp_path / "store")):
+        with pytest.raises(BadInput, match=r"2\.png"):
+            discover(model(), photos, ASKED, "red", store=store)

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from torch.nn.functional import normalize
 
-from clip import save_clip
 from seewhy.errors import BadInput, NotFinite
 from seewhy.models.dual_encoder import DualEncoder, load_dual_encoder
 from seewhy.models.preprocessing import Preprocessing
+from small_clip import save_clip
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from seewhy.batching import default_batch_size
 from seewhy.concepts.draws import key, permutation
 from seewhy.concepts.receptive_fields import Box
 from seewhy.concepts.store import FeatureStore, digest_of, keep
-from seewhy.errors import BadInput
 from seewhy.execution import Execution
 from seewhy.models.grids import Grid
 from seewhy.models.model import Model
@@ -98,8 +97,9 @@ def cells_of(
     BadInput
         For a photo that cannot be read.
     """
-    if store is not None and (failed := keep(store, model, photos, [layer], execution)):
-        raise BadInput(*next(iter(failed.values())).split(". ", 1))
+    if store is not None:
+        for failed in keep(store, model, photos, [layer], execution):
+            model.prepare(failed)  # says what is wrong with it
     share = max(1, MOST // len(photos))
     taken = []
     for i, photo in enumerate(photos):
