@@ -45,10 +45,12 @@ class NonNegative:
     solver: Any
 
     @classmethod
-    def fit(cls, cells: Tensor, concepts: int, seed: int) -> tuple[NonNegative, Tensor]:
+    def fit(
+        cls, cells: Tensor, concepts: int, seed: int, rounds: int = 1000, tolerance: float = 1e-5
+    ) -> tuple[NonNegative, Tensor]:
         """Return factors of `(n, channels)` cells, and the cells' amounts `(n, concepts)`."""
         start = "nndsvda" if concepts <= min(cells.shape) else "random"
-        solver = decomposition().NMF(concepts, init=start, random_state=seed, max_iter=1000, tol=1e-5)
+        solver = decomposition().NMF(concepts, init=start, random_state=seed, max_iter=rounds, tol=tolerance)
         amounts = torch.from_numpy(solver.fit_transform(cells.relu().double().cpu().numpy()))
         return cls(solver), amounts
 
