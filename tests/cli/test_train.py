@@ -75,6 +75,21 @@ def test_watch_explains_frames(run: Callable[..., Any], models: Path, data: Path
     assert len(list((tmp_path / "one").iterdir())) == 1
 
 
+def test_search_then_train(run: Callable[..., Any], models: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "found.safetensors"
+    flags = ("--auxiliary", AUXILIARY, "--steps", 2, "--batch", 2, "--precision", "fp32", "--search", 2)
+    asked = ("train", "ptame", "--model", f"{models}:tiny", "--data", data, "--out", out, *flags)
+    said = run(*asked)
+    assert said.code == 2
+    assert "No look at held-out images" in said.err
+    assert not out.exists()
+    said = run(*asked, "--look", 2, "--held-out", 2, "--json")
+    assert said.code == 0, said.err
+    assert "the best of 2 trials" in said.err
+    assert (tmp_path / "found.safetensors.search").exists()
+    assert json.loads(said.out)["settings"]["area"] > 0
+
+
 def test_bad_requests_are_refused_before_anything_is_written(
     run: Callable[..., Any], models: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,6 +38,9 @@ class TrainOptions:
         Draw all classes alike: the model is asked about every photo before the training begins.
     find_rate
         Find the learning rate by a short run first, instead of `--rate`.
+    search
+        Find the weights of the loss first, by so many trainings of `--steps` steps that are judged on
+        held-out photos (`--held-out`, `--look`). OUT.search keeps them: a search that was stopped goes on.
     log
         Where numbers go besides OUT.jsonl: tensorboard, wandb or mlflow, which must be installed.
     """
@@ -46,6 +49,7 @@ class TrainOptions:
     device: str | None = None
     balance: bool = False
     find_rate: bool = False
+    search: int = 0
     log: str | None = None
 
 
@@ -85,6 +89,7 @@ def train(
     from seewhy.training.loggers import Lines, logger
     from seewhy.training.rates import find_rate
     from seewhy.training.schedule import Schedule
+    from seewhy.training.search import search_weights
     from seewhy.training.sources import folder
 
     chosen = parameters if parameters is not None else TRAININGS[method]()
@@ -104,6 +109,13 @@ def train(
             rate = find_rate(chosen, network, source, plan, execution).best
             note(f"note: training with the rate {rate:.2g}")
             plan = replace(plan, rate=rate)
+        if options.search:
+            found = search_weights(
+                chosen, network, source, plan, execution, trials=options.search, file=f"{out}.search"
+            )
+            chosen = found.best
+            weights = ", ".join(f"{k} {getattr(chosen, k):.3g}" for k in chosen.searched)
+            note(f"note: training with the weights {weights}, the best of {len(found.trials)} trials")
         explainer = training_loop.train(chosen, network, source, plan, execution, out=out, loggers=loggers)
     file = explainer.save(out)
     place(out).unlink(missing_ok=True)

@@ -255,6 +255,7 @@ class PTAMETraining(Training):
 
     name: ClassVar[str] = "ptame"
     title: ClassVar[str] = "P-TAME"
+    searched: ClassVar[tuple[str, ...]] = ("area", "tv")
 
     auxiliary: str = "mobilenet-v2"
     stages: tuple[str, ...] = ()

@@ -82,6 +82,8 @@ class Training(ABC):
     name: ClassVar[str]
     """The method that uses the result."""
     title: ClassVar[str]
+    searched: ClassVar[tuple[str, ...]] = ()
+    """Weights of the loss that `search_weights` varies: all but one, since only their ratios matter."""
 
     @abstractmethod
     def begin(self, model: Model, input_shape: Size, classes: int, seed: int) -> Trainee:

@@ -60,6 +60,7 @@ class LCAMTraining(Training):
 
     name: ClassVar[str] = "lcam"
     title: ClassVar[str] = "L-CAM"
+    searched: ClassVar[tuple[str, ...]] = ("area", "tv")
 
     layer: str | None = None
     hide: Literal["image", "features"] = "image"

@@ -180,6 +180,7 @@ class RealtimeSaliencyTraining(Training):
 
     name: ClassVar[str] = "realtime_saliency"
     title: ClassVar[str] = "Real-time saliency"
+    searched: ClassVar[tuple[str, ...]] = ("preserve", "area", "tv")
 
     auxiliary: str = "mobilenet-v2"
     stages: tuple[str, ...] = ()

@@ -42,6 +42,7 @@ class TAMETraining(Training):
 
     name: ClassVar[str] = "tame"
     title: ClassVar[str] = "TAME"
+    searched: ClassVar[tuple[str, ...]] = ("area", "tv")
 
     stages: tuple[str, ...] = ()
     ce: float = 1.5

@@ -42,6 +42,7 @@ class TTAMETraining(Training):
 
     name: ClassVar[str] = "ttame"
     title: ClassVar[str] = "T-TAME"
+    searched: ClassVar[tuple[str, ...]] = ("area", "tv")
 
     stages: tuple[str, ...] = ()
     ce: float = 1.5
