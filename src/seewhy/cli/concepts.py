@@ -10,6 +10,7 @@ from seewhy.cli import (
     concepts_gallery,
     concepts_tcav,
     concepts_visual_tcav,
+    concepts_visualise,
 )
 
 GROUP = App(name="concepts", help="What the network saw: channels, concepts, and photos that show them.")
@@ -18,3 +19,4 @@ GROUP.command(concepts_tcav.tcav)
 GROUP.command(concepts_visual_tcav.visual_tcav)
 GROUP.command(concepts_gallery.gallery)
 GROUP.command(concepts_discover.discover)
+GROUP.command(concepts_visualise.visualise)

@@ -1,12 +1,15 @@
 """What the network saw: concepts from examples, channels as concepts, and photos that show them."""
 
+from seewhy.concepts.along import Along
 from seewhy.concepts.cav import CAV, ConceptVectors, Direction
 from seewhy.concepts.collected import Collected, Collecting, read_collected
 from seewhy.concepts.collecting import collect
 from seewhy.concepts.discovery import Discovered, Discovering, discover
 from seewhy.concepts.exemplar import Exemplar, exemplars
+from seewhy.concepts.feature_visualisation import FeatureVisualisation
 from seewhy.concepts.gallery import Gallery, make_gallery
 from seewhy.concepts.graph import AttributionGraph, attribution_graph
+from seewhy.concepts.maco import MACO
 from seewhy.concepts.receptive_fields import receptive_field
 from seewhy.concepts.sets import ImageSet, read_sets
 from seewhy.concepts.store import FeatureStore, keep
@@ -14,10 +17,13 @@ from seewhy.concepts.tcav import TCAV, sensitivities, tcav_scores
 from seewhy.concepts.tcav_result import TcavResult, TcavRow
 from seewhy.concepts.visual_result import GlobalRow, LayerFindings, VisualTcavResult
 from seewhy.concepts.visual_tcav import VisualTCAV
+from seewhy.concepts.visualised import Visualisation, Visualised
 
 __all__ = [
     "CAV",
+    "MACO",
     "TCAV",
+    "Along",
     "AttributionGraph",
     "Collected",
     "Collecting",
@@ -27,6 +33,7 @@ __all__ = [
     "Discovering",
     "Exemplar",
     "FeatureStore",
+    "FeatureVisualisation",
     "Gallery",
     "GlobalRow",
     "ImageSet",
@@ -35,6 +42,8 @@ __all__ = [
     "TcavRow",
     "VisualTCAV",
     "VisualTcavResult",
+    "Visualisation",
+    "Visualised",
     "attribution_graph",
     "collect",
     "discover",

@@ -1,4 +1,4 @@
-"""Ascent: images moved step by step towards a higher score, whatever they are written as and however shown."""
+"""Ascent: images moved step by step towards a higher score, however written and shown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from seewhy import targets
 from seewhy.batching import default_batch_size, in_batches
 from seewhy.concepts.canvas import Canvas
 from seewhy.errors import DoesNotFit, NotFinite
@@ -20,6 +19,9 @@ from seewhy.models.model import Model
 from seewhy.models.outputs import Answer
 from seewhy.targets import BoundTarget, Target
 from seewhy.types import Json
+
+_AFTERWARDS = 16
+"""Views in which the first and the last image are scored."""
 
 
 class Views(Protocol):
@@ -69,6 +71,8 @@ class Ascended:
         `(n, h, w)`: over all steps, the size of the score's gradient at each pixel.
     start, reached
         `(n,)` scores of the first image and of `pixels`, both shown as they are.
+    start_in_views, reached_in_views
+        `(n,)`: the same, mean over views drawn anew, evenly over all steps.
     description
         The target in words; see `BoundTarget`.
     passes
@@ -79,6 +83,8 @@ class Ascended:
     touched: Tensor
     start: Tensor
     reached: Tensor
+    start_in_views: Tensor
+    reached_in_views: Tensor
     description: Json
     passes: Passes
 
@@ -135,9 +141,10 @@ def climb(model: Model, target: Target, canvas: Canvas, how: Ascent, execution: 
     with torch.no_grad():
         last = _eight_bits(canvas.pixels(parameters))
         reached = bound(model.answer(as_input(model, last), read), rows)
+        in_views = [looked.afterwards(image) for image in (first, last)]
     passes.forward += 2 * how.images
-    done = (last, touched, start, reached)
-    return Ascended(*(t.float().cpu() for t in done), bound.descriptions[0], passes)
+    home = [t.float().cpu() for t in (last, touched, start, reached, *in_views)]
+    return Ascended(home[0], home[1], home[2], home[3], home[4], home[5], bound.descriptions[0], passes)
 
 
 def as_input(model: Model, pixels: Tensor) -> Tensor:
@@ -204,6 +211,18 @@ class _Look:
         for part in in_batches(each, max(1, size // n), quiet, run, "views"):
             total += part
         return total / each
+
+    def afterwards(self, pixels: Tensor) -> Tensor:
+        """Return `(n,)` mean scores of views that no step has shown."""
+        steps, total = self.how.steps, torch.zeros(len(pixels), device=pixels.device)
+        rows = torch.arange(len(pixels), device=pixels.device)
+        for k in range(_AFTERWARDS):
+            step = round(k * (steps - 1) / (_AFTERWARDS - 1))
+            number = self.how.views_each + k
+            shown = self.how.views(pixels, self.execution.seed, step, steps, range(number, number + 1))
+            total += self.bound(self.model.answer(as_input(self.model, shown), self.read), rows)
+            self.passes.forward += len(rows)
+        return total / _AFTERWARDS
 
     def likeness(self, answer: Answer, images: int) -> Tensor:
         """Return, for each row, the mean cosine of its Gram matrix with those of the same view of others."""

@@ -2,14 +2,14 @@
 
 An image is moved, step by step, towards a higher score. Free pixels would end as noise that no photo holds;
 here the image is written by its frequencies and by colours that vary independently, both weighted as photos
-hold them, and must please in randomly moved, scaled and turned views. Several images of one target may be kept
-different from each other. A picture shows what *can* drive the score, not what does: beside it belongs its
-score among those of photos, and the photos that score highest.
+hold them, and must please in randomly moved, scaled and turned views. Several images of one target may be
+kept different from each other. A picture shows what *can* drive the score, not what does: beside it belongs
+its score among those of photos, and the photos that score highest.
 
 Formula
-    maximise the mean score of views of x = sigmoid(M irfft2(z sqrt(h w) / f) / 4) over the spectra z, with Adam
-    from normal numbers of deviation 0.01; f: frequency in cycles a pixel, M: the colours' correlation in photos.
-    With n images: each score less `diversity` |score| times the mean cosine of its Gram matrix over a
+    maximise the mean score of views of x = sigmoid(M irfft2(z sqrt(h w) / f) / 4) over the spectra z, with
+    Adam from normal numbers of deviation 0.01; f: frequency in cycles a pixel, M: the colours' correlation in
+    photos. With n images: each score less `diversity` |score| times the mean cosine of its Gram matrix over a
     layer's channels with those of the others.
 Needs
     gradients; a preprocessing for single images.
@@ -20,10 +20,10 @@ Papers
     frequencies, colours and transforms as in Lucid, https://github.com/tensorflow/lucid.
 Departures
     padding, moving, scaling and turning are drawn together, scale and angle evenly instead of from lists, and
-    are one turn and one interpolation; lengths are parts of 224 pixels. Diversity is relative to the score, so
-    that its weight means the same in every layer, and compares equal views. While no ReLU lets a score's slope
-    through, the positive part of the slope passes all of them (deconvnet's rule). Scores are those of the
-    final image at 8 bits, shown as it is. With photos: the percentile of that score among theirs; for a
+    are one turn and one interpolation; lengths are parts of 224 pixels. Diversity is relative to the score,
+    so that its weight means the same in every layer, and compares equal views. While no ReLU lets a score's
+    slope through, the positive part of the slope passes all of them (deconvnet's rule). Scores are those of
+    the final image at 8 bits, shown as it is. With photos: the percentile of that score among theirs; for a
     channel also the photos with the strongest cell, what that cell sees, and its projection.
 """
 
@@ -65,7 +65,7 @@ class FeatureVisualisation:
     wobble
         Factor of the views' movement, scaling and turning; 0 shows the image as it is.
     diversity
-        Part of its size that a score loses where an image is in all of another's style; 0 lets images be alike.
+        Part of its size that a score loses where an image is in another's style in all; 0: they may be alike.
     """
 
     images: int = 1

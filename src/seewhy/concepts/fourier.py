@@ -24,7 +24,8 @@ _EDGE = 1 / 510
 def frequencies(size: Size) -> Tensor:
     """Return `(h, w // 2 + 1)` float32: cycles a pixel of each entry of `torch.fft.rfft2`'s answer."""
     rows, columns = torch.fft.fftfreq(size[0]), torch.fft.rfftfreq(size[1])
-    return torch.sqrt(rows[:, None] ** 2 + columns[None] ** 2)
+    found: Tensor = torch.sqrt(rows[:, None] ** 2 + columns[None] ** 2)
+    return found
 
 
 def natural_scale(size: Size, decay: float) -> Tensor:
@@ -33,17 +34,20 @@ def natural_scale(size: Size, decay: float) -> Tensor:
     The frequency 0 counts as one cycle an image's longer side.
     """
     lowest = 1 / max(size)
-    return prod(size) ** 0.5 / frequencies(size).clamp_min(lowest) ** decay
+    found: Tensor = prod(size) ** 0.5 / frequencies(size).clamp_min(lowest) ** decay
+    return found
 
 
 def image_of(spectrum: Tensor, size: Size) -> Tensor:
     """Return the real `(..., h, w)` image of a complex `(..., h, w // 2 + 1)` half spectrum; any width."""
-    return torch.fft.irfft2(spectrum, s=size)
+    found: Tensor = torch.fft.irfft2(spectrum, s=size)
+    return found
 
 
 def spectrum_of(image: Tensor) -> Tensor:
     """Return the complex `(..., h, w // 2 + 1)` half spectrum of a real `(..., h, w)` image."""
-    return torch.fft.rfft2(image)
+    found: Tensor = torch.fft.rfft2(image)
+    return found
 
 
 def possible_phases(phases: Tensor, width: int) -> Tensor:
@@ -85,4 +89,5 @@ def to_independent(pixels: Tensor) -> Tensor:
 
 def _mixing(like: Tensor) -> Tensor:
     root = torch.tensor(_COLOURS, dtype=torch.float64)
-    return (root / root.norm(dim=0).max()).to(like)
+    largest: Tensor = root.norm(dim=0).max()
+    return (root / largest).to(like)

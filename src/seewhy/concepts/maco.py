@@ -6,22 +6,21 @@ than that it is a photo. With magnitudes held at photos' mean, only what is show
 never pushed, the image is noise: it is drawn transparent there.
 
 Formula
-    maximise the mean score of crops of x = sigmoid(M irfft2(r exp(i phi))) over the phases phi, with NAdam; r:
-    mean magnitudes of photos in independent colours, M: the colours' correlation in photos.
-    Opacity: sum over all steps of |d score / d x|, mean over the channels, divided by its 80th percentile, at
-    most 1.
+    maximise the mean score of crops of x = sigmoid(M irfft2(r exp(i phi))) over the phases phi, with NAdam;
+    r: mean magnitudes of photos in independent colours, M: the colours' correlation in photos. Opacity: sum
+    over all steps of |d score / d x|, mean over the channels, divided by its 80th percentile, at most 1.
 Needs
     gradients; a preprocessing for single images; best some dozens of photos.
 Cost
     `steps` x `views` forward and backward passes an image; one pass over the photos' pixels.
 Paper
-    Fel et al.: Unlocking Feature Visualization for Deeper Networks with MAgnitude Constrained Optimization, 2023,
-    https://arxiv.org/abs/2306.06805.
+    Fel et al.: Unlocking Feature Visualization for Deeper Networks with MAgnitude Constrained Optimization,
+    2023, https://arxiv.org/abs/2306.06805.
 Departures
     the magnitudes are those of the photos given, as the model sees them, behind a logit (so that the sigmoid
-    gives photos' contrast back); without photos they are 1 / frequency, of deviation 1. Phases are as
-    free as a real image allows, so that magnitudes are held exactly: they are not standardised in every step,
-    and neither is the image, whose mean and deviation follow from the magnitudes. A smaller step and fewer crops
+    gives photos' contrast back); without photos they are 1 / frequency, of deviation 1. Phases are as free as
+    a real image allows, so that magnitudes are held exactly: they are not standardised in every step, and
+    neither is the image, whose mean and deviation follow from the magnitudes. A smaller step and fewer crops
     than published (8 for 32): a processor must bear it. Crops have sides of at least a 20th.
 """
 

@@ -1,14 +1,14 @@
 """What the strongest cells of a channel see, and their deconvnet projections (Zeiler and Fergus).
 
-For each of the nine photos in which the channel's strongest cell is strongest: the window that this cell sees,
-and what of the pixels there excites it, by running the network backwards from that one cell.
+For each of the nine photos in which the channel's strongest cell is strongest: the window that this cell
+sees, and what of the pixels there excites it, by running the network backwards from that one cell.
 
 Paper
     Zeiler, Fergus: Visualizing and Understanding Convolutional Networks, 2013,
     https://arxiv.org/abs/1311.2901.
 Departures
-    the window is the cell's effective receptive field (see `receptive_fields`). The projection starts from 1, not
-    from the activation, and layers that the paper does not have are passed as `methods.DeconvNet` says.
+    the window is the cell's effective receptive field (see `receptive_fields`). The projection starts from 1,
+    not from the activation, and layers that the paper does not have are passed as `methods.DeconvNet` says.
     Networks with other activations than ReLU have windows only.
 """
 

@@ -46,7 +46,7 @@ def windows(images: Tensor, centres: Tensor, sides: Tensor) -> Tensor:
 
 
 def _along(length: int, centre: Tensor, side: Tensor) -> Tensor:
-    """Return `(n, length, length)` weights: each row one pixel of the window, each column one of the image."""
+    """Return `(n, length, length)` weights: a row for each pixel of the window, a column for each image's."""
     place = (torch.arange(length, dtype=torch.float64) + 0.5) / length - 0.5
     at = (centre.double()[:, None] + side.double()[:, None] * place) * length - 0.5
     return (1 - (at[:, :, None] - torch.arange(length, dtype=torch.float64)).abs()).clamp_min(0)
@@ -69,12 +69,13 @@ def turned(images: Tensor, degrees: Tensor) -> Tensor:
 
 
 def _sheared(images: Tensor, slope: Tensor) -> Tensor:
-    """Return images whose rows are moved to the right, by `slope` times the row's distance from the middle."""
+    """Return images whose rows are moved to the right, by `slope` times their distance from the middle."""
     h, w = images.shape[2:]
     down = torch.arange(h, dtype=torch.float64) - (h - 1) / 2
     turn = 2 * pi * torch.fft.rfftfreq(w, dtype=torch.float64) * (slope[:, None, None] * down[:, None])
     move = torch.polar(torch.ones_like(turn), -turn).to(images.device, torch.complex64)[:, None]
-    return torch.fft.irfft(torch.fft.rfft(images) * move, n=w)
+    found: Tensor = torch.fft.irfft(torch.fft.rfft(images) * move, n=w)
+    return found
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,8 @@ class Standing:
         How many were scored.
     low, median, high
         Their smallest, middle and largest score.
-    percentiles
-        For each image, the percentage of the photos that score below it, 0 to 100.
+    percentiles, percentiles_in_views
+        For each image, the percentage of the photos that score below it, 0 to 100; shown as it is, in views.
     best
         (photo, score) of the highest ones, best first.
     """
@@ -54,6 +54,7 @@ class Standing:
     median: float
     high: float
     percentiles: tuple[float, ...]
+    percentiles_in_views: tuple[float, ...]
     best: tuple[tuple[str, float], ...]
 
 
@@ -70,7 +71,9 @@ class Visualisation:
     opacity
         `(n, h, w)` float32 in [0, 1]: how much the score pushed there, by its 80th percentile.
     start, reached
-        Scores of the random image before the first step and of each image.
+        Scores of the random image before the first step and of each image, shown as they are.
+    start_in_views, reached_in_views
+        The same in random views, on average: what was optimised.
     standing
         Among photos, where there are some.
     patches
@@ -82,6 +85,8 @@ class Visualisation:
     opacity: Tensor
     start: tuple[float, ...]
     reached: tuple[float, ...]
+    start_in_views: tuple[float, ...]
+    reached_in_views: tuple[float, ...]
     standing: Standing | None
     patches: Patches | None
 
@@ -101,13 +106,24 @@ class Visualisation:
             found.append(picture)
         return found
 
-    def words(self, image: int) -> str:
-        """Return how high an image scores: "scores 3.1 (noise 0.2), above all of 40 photos (highest 1.9)"."""
-        said = f"scores {self.reached[image]:.3g} (noise {self.start[image]:.2g})"
+    def words(self, image: int, *, in_views: bool = False) -> str:
+        """Return how high an image scores: "scores 3.1 (noise 0.2), above all of 40 photos (highest 1.9)".
+
+        Parameters
+        ----------
+        image
+            Which.
+        in_views
+            Whether in its views, on average, or shown as it is.
+        """
+        start, reached = self.start[image], self.reached[image]
+        if in_views:
+            start, reached = self.start_in_views[image], self.reached_in_views[image]
+        said = f"scores {reached:.3g}{' in its crops' * in_views} (noise {start:.2g})"
         if self.standing is None:
             return said
         s = self.standing
-        share = s.percentiles[image]
+        share = (s.percentiles_in_views if in_views else s.percentiles)[image]
         part = "all" if share == 100 else "none" if share == 0 else f"{share:.3g} %"
         return f"{said}, above {part} of {s.photos} photos (highest {s.high:.3g})"
 
@@ -121,6 +137,8 @@ class Visualisation:
             "target": self.description,
             "start": list(self.start),
             "reached": list(self.reached),
+            "start_in_views": list(self.start_in_views),
+            "reached_in_views": list(self.reached_in_views),
             "among_photos": standing,
             "patches": patches,
         }
@@ -225,15 +243,18 @@ def visualise(
 def _visualisation(made: Ascended, patches: Patches | None, standing: Standing | None) -> Visualisation:
     most = torch.quantile(made.touched.flatten(1), _OPAQUE, dim=1).clamp_min(1e-30)
     opacity = (made.touched / most[:, None, None]).clamp(0, 1)
-    start, reached = tuple(made.start.tolist()), tuple(made.reached.tolist())
-    return Visualisation(made.description, made.pixels, opacity, start, reached, standing, patches)
+    each = (made.start, made.reached, made.start_in_views, made.reached_in_views)
+    a, b, c, d = (tuple(scores.tolist()) for scores in each)
+    return Visualisation(made.description, made.pixels, opacity, a, b, c, d, standing, patches)
 
 
 def _standing(scores: PhotoScores, k: int, made: Ascended) -> Standing:
     own = scores.scores[:, k]
-    ranks = tuple(scores.percentile(k, s) for s in made.reached.tolist())
-    best = tuple(scores.best(k, SHOWN))
-    return Standing(len(own), float(own.min()), float(own.median()), float(own.max()), ranks, best)
+    plain, viewed = (
+        tuple(scores.percentile(k, s) for s in t.tolist()) for t in (made.reached, made.reached_in_views)
+    )
+    low, median, high = (float(f(own)) for f in (torch.min, torch.median, torch.max))
+    return Standing(len(own), low, median, high, plain, viewed, tuple(scores.best(k, SHOWN)))
 
 
 def _image_shape(model: Model) -> tuple[int, Size]:
