@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from seewhy.models.model import Model
 from seewhy.show.gallery import Chapter, Strip, Tile, focused, gallery
 from seewhy.show.words import number
 
-_LARGE = 256
+_LARGE = 224
 """Pixels of an optimised image's side, at least."""
 READING = (
     "Optimised images show what can drive the score, not what usually does: compare them with the photos. "
@@ -40,7 +41,7 @@ class Rows:
     projections
         The same windows, projected; None where the network has no rule for that.
     remark
-        Why there are no projections, or "".
+        Why there are no projections, or how they were made if not by deconvnet; "" otherwise.
     """
 
     optimised: Strip
@@ -87,7 +88,7 @@ def rows_of(model: Model, visualised: Visualised, one: Visualisation, cell: int 
             if p.projection is not None
         ]
         projections = Strip("projected back", shown) if shown else None
-    return Rows(optimised, photos, seen, projections, "" if one.patches is None else one.patches.reason)
+    return Rows(optimised, photos, seen, projections, _remark(one))
 
 
 def picture(model: Model, visualised: Visualised, cell: int = 128) -> Image.Image:
@@ -95,21 +96,25 @@ def picture(model: Model, visualised: Visualised, cell: int = 128) -> Image.Imag
     chapters = []
     for one in visualised.visualisations:
         rows = rows_of(model, visualised, one, cell)
-        chapters.append(
-            Chapter(one.label, f"No projections: {rows.remark}" * bool(rows.remark), rows.strips())
-        )
+        chapters.append(Chapter(one.label, rows.remark, rows.strips()))
     title = f"What {visualised.provenance['model']} answers to"
     return gallery(chapters, title=title, caption=reading(visualised), cell=cell)
 
 
 def projection_picture(projection: Tensor, cell: int) -> Image.Image:
-    """Return a signed `(c, h, w)` projection on grey: its largest magnitude is black or white."""
-    most = projection.abs().max().clamp_min(1e-30)
-    levels = (127.5 + 127.5 * projection / most).round().byte().permute(1, 2, 0).numpy()
+    """Return a signed `(c, h, w)` projection on grey; 0.5 % of its magnitudes are black, white or full colours."""
+    most = torch.quantile(projection.abs().flatten(), 0.995).clamp_min(1e-30)
+    levels = (127.5 + 127.5 * (projection / most).clamp(-1, 1)).round().byte().permute(1, 2, 0).numpy()
     plain = Image.fromarray(levels if levels.shape[2] == 3 else levels[:, :, 0]).convert("RGB")
     factor = cell / max(plain.size)
     size = (max(1, round(plain.width * factor)), max(1, round(plain.height * factor)))
     return plain.resize(size, Image.Resampling.BICUBIC)
+
+
+def _remark(one: Visualisation) -> str:
+    if one.patches is None or not one.patches.remark:
+        return ""
+    return f"{'Projected' if one.patches.rule else 'No projections:'} {one.patches.remark}."
 
 
 def _on_white(image: Image.Image) -> Image.Image:

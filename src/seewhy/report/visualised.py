@@ -16,7 +16,7 @@ from seewhy.show.words import number
 _PHOTOS = (
     "Photos by score: those with the highest score of the same target. Strongest cells: the photos in which "
     "a single cell of the channel is strongest, cut to what it sees; below, what of these pixels excites it "
-    "(deconvnet; grey is nothing)."
+    "(grey is nothing)."
 )
 
 
@@ -79,7 +79,7 @@ def _target(model: Model, visualised: Visualised, one: Visualisation) -> str:
     if rows.projections is not None:
         parts.append(_row("Their projections", rows.projections))
     if rows.remark:
-        parts.append(f'<p class="muted">No projections: {escape(rows.remark)}.</p>')
+        parts.append(f'<p class="muted">{escape(rows.remark)}</p>')
     return "".join(parts)
 
 
