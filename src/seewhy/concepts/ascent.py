@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ _AFTERWARDS = 16
 """Views in which the first and the last image are scored."""
 
 
+@runtime_checkable
 class Views(Protocol):
     """What the network is shown; see `seewhy.concepts.views`."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import pi
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ _FLAT = 4.0
 """What values are divided by before the sigmoid, as in Lucid."""
 
 
+@runtime_checkable
 class Canvas(Protocol):
     """A way to write images."""
 
