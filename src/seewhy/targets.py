@@ -194,6 +194,16 @@ class Neuron(Target):
                 "Indices begin at 0",
             )
 
+        cells = () if grid is None else grid.cells
+        if self.cell is not None and (
+            len(self.cell) != len(cells) or any(not 0 <= i < n for i, n in zip(self.cell, cells, strict=True))
+        ):
+            raise BadInput(
+                f"Asked for the cell {self.cell} of {self.layer!r}",
+                "It has no such cell" if cells else "It has no cells",
+                f"Choose one of {' x '.join(map(str, cells))}, from 0" if cells else "Leave the cell out",
+            )
+
         place_in: tuple[slice | int, ...] | None = None if self.cell is None else (slice(None), *self.cell)
 
         def score(a: Answer, rows: Rows) -> Scores:

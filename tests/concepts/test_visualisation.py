@@ -27,14 +27,14 @@ from seewhy.concepts import (
     ascent,
     receptive_field,
 )
-from seewhy.concepts.ascent import Ascent, _Look, as_input, climb
+from seewhy.concepts.ascent import Ascent, as_input, climb
 from seewhy.concepts.canvas import FourierCanvas
 from seewhy.concepts.projections import GUIDED
 from seewhy.concepts.receptive_fields import around
 from seewhy.concepts.views import Wobble
 from seewhy.concepts.visual_strips import picture, projection_picture, rows_of
 from seewhy.errors import BadInput, Cancelled, DoesNotFit, NotFinite
-from seewhy.execution import Execution, Passes
+from seewhy.execution import Execution
 from seewhy.models.model import Model
 from seewhy.models.preprocessing import Preprocessing
 from seewhy.report.visualised import render_visualised, write_visualised
@@ -119,9 +119,10 @@ def test_a_channel_that_sees_red_is_shown_red() -> None:
     with torch.no_grad():
         net[0].weight.copy_(torch.tensor([[1.0, -1, -1], [-1, 1, -1]])[:, :, None, None])
     model = Model(net, preprocess=Preprocessing((12, 12), mean=(0.0,) * 3, std=(1.0,) * 3))
-    for method in (FeatureVisualisation(steps=60), MACO(steps=40, views=2, learning_rate=0.3)):
-        red, green = (v.images[0] for v in method(model, [Neuron("0", 0), Neuron("0", 1)]).visualisations)
-        assert (red[0] - red[1]).mean() > (green[0] - green[1]).mean() + 0.01
+    made = FeatureVisualisation(steps=60)(model, [Neuron("0", 0), Neuron("0", 1)])
+    red, green = (v.images[0].mean((1, 2)) for v in made.visualisations)
+    assert red[0] - red[1] > 0.03
+    assert green[1] - green[0] > 0.03
 
 
 @pytest.mark.parametrize(("family", "layer"), [("vit", "blocks.0"), ("swin", "features.1")])
@@ -251,7 +252,7 @@ def test_along_is_the_mean_product_with_the_unit_vector() -> None:
 
 def test_vectors_of_concepts_can_be_shown(photos: list[Path]) -> None:
     model = small()
-    found = CAV(layers=("3",), runs=2)(model, {"first": photos[:3]}, photos[3:])
+    found = CAV(layers=("3",), runs=2)(model, {"first": photos[:3] * 2}, photos[1:])
     (made,) = QUICK(model, list(found.directions)).visualisations
     assert made.label == "first in 3"
     assert made.reached[0] > made.start[0]
@@ -270,11 +271,10 @@ def likeness(model: Model, images: Tensor) -> Tensor:
 def test_likeness_is_the_mean_cosine_of_gram_matrices() -> None:
     model = small()
     images = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    how = Ascent(lambda z: torch.optim.Adam([z]), Wobble(), 3, 1, 1)
-    bound: Any = None
-    look = _Look(model, bound, (), "3", how, Execution(), Passes())
     two_views = torch.stack([images, images.flip(3)], 1).flatten(0, 1)
-    found = look.likeness(model.answer(as_input(model, two_views), ["3"]), 3).reshape(3, 2)
+    with torch.no_grad():
+        cells = model.module[:4](as_input(model, two_views)).flatten(2)
+    found = ascent.likeness(cells, 3).reshape(3, 2)
     assert torch.allclose(found[:, 0], likeness(model, images), atol=1e-5)
     assert torch.allclose(found[:, 1], likeness(model, images.flip(3)), atol=1e-5)
 

@@ -201,7 +201,7 @@ class _Look:
                     label = self.bound.descriptions[0]["label"]
                     raise NotFinite(f"Asked to visualise {label}", f"Step {step} gives a score of NaN")
                 if self.layer is not None:
-                    scores = scores - how.diversity * scores.detach().abs() * self.likeness(answer, n)
+                    scores = scores - how.diversity * scores.detach().abs() * likeness(self.cells(answer), n)
             if not scores.requires_grad:
                 return torch.zeros_like(pixels)
             (slope,) = torch.autograd.grad(scores.sum(), own, allow_unused=True)
@@ -225,16 +225,28 @@ class _Look:
             self.passes.forward += len(rows)
         return total / _AFTERWARDS
 
-    def likeness(self, answer: Answer, images: int) -> Tensor:
-        """Return, for each row, the mean cosine of its Gram matrix with those of the same view of others."""
+    def cells(self, answer: Answer) -> Tensor:
+        """Return `(n, channels, cells)` of the layer in which images are compared."""
         assert self.layer is not None
         activation = answer.activations[self.layer]
         grid = None if activation.ndim == 2 else grid_of(self.model, self.layer, answer.input_shape)
-        cells = (activation[:, :, None] if grid is None else grid.read(activation)).flatten(2).float()
-        f = cells.unflatten(0, (images, -1))  # image, view, channel, cell
-        # <F F', G G'> = |F' G| ** 2, in cells rather than channels squared
-        products = torch.einsum("ivcp,jvcq->vijpq", f, f).square().sum((3, 4))
-        size = products.diagonal(dim1=1, dim2=2).clamp_min(1e-24).sqrt()
-        cosines = products / (size[:, :, None] * size[:, None])
-        others = ~torch.eye(images, dtype=torch.bool, device=f.device)
-        return (cosines * others).sum(2).div(images - 1).T.flatten()
+        return (activation[:, :, None] if grid is None else grid.read(activation)).flatten(2).float()
+
+
+def likeness(cells: Tensor, images: int) -> Tensor:
+    """Return, for each row, the mean cosine of its Gram matrix with those of the same view of other images.
+
+    Parameters
+    ----------
+    cells
+        `(images * views, channels, cells)`, the views of an image together.
+    images
+        At least 2.
+    """
+    f = cells.unflatten(0, (images, -1))  # image, view, channel, cell
+    # <F F', G G'> = |F' G| ** 2, in cells rather than channels squared
+    products = torch.einsum("ivcp,jvcq->vijpq", f, f).square().sum((3, 4))
+    size = products.diagonal(dim1=1, dim2=2).clamp_min(1e-24).sqrt()
+    cosines = products / (size[:, :, None] * size[:, None])
+    others = ~torch.eye(images, dtype=torch.bool, device=f.device)
+    return (cosines * others).sum(2).div(images - 1).T.flatten()
