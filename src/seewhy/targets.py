@@ -345,7 +345,7 @@ def as_target(target: TargetLike, model: Model, answer: Answer) -> Target:
         case int():
             return Class(target)
         case str():
-            return _parse(target, model)
+            return parse(target, model)
         case _ if callable(target):
             return Custom(target)
     raise BadInput(
@@ -391,7 +391,8 @@ def bind(
     )
 
 
-def _parse(text: str, model: Model) -> Target:
+def parse(text: str, model: Model) -> Target:
+    """Return what a text means: a label, "A vs B" or "top 2"."""
     left, versus, right = text.partition(" vs ")
     if versus:
         return contrast(left.strip(), right.strip())

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import networks
+import seewhy
 from seewhy.concepts import (
     CAV,
     MACO,
@@ -35,6 +36,7 @@ from seewhy.concepts.views import Wobble
 from seewhy.concepts.visual_strips import picture, projection_picture, rows_of
 from seewhy.errors import BadInput, Cancelled, DoesNotFit, NotFinite
 from seewhy.execution import Execution
+from seewhy.inputs.photos import demo_photos
 from seewhy.models.model import Model
 from seewhy.models.preprocessing import Preprocessing
 from seewhy.report.visualised import render_visualised, write_visualised
@@ -79,6 +81,7 @@ TARGETS = {
     "sum": Class(1) - 0.5 * Neuron("0", 1),
     "direction": Direction("stripes", "2", torch.arange(6.0) - 2, 0.9, 0.8, 1.0),
     "embedding": Similarity(torch.ones(5)),
+    "function": lambda output: output[:, 0] * output[:, 1],
 }
 
 
@@ -154,6 +157,16 @@ def test_one_channel_models_get_grey_pictures() -> None:
     assert [p.mode for p in made.visualisations[0].pictures()] == ["L"]
     assert [p.mode for p in made.visualisations[0].pictures(transparent=True)] == ["LA"]
     assert picture(model, made).mode == "RGB"
+
+
+def test_a_real_network_answers_more_than_to_any_photo() -> None:
+    model, photos = seewhy.load("efficientnet-lite0"), list(demo_photos().values())
+    (found,) = FeatureVisualisation(steps=12)(model, Neuron("_blocks.10", 96), photos).visualisations
+    assert found.standing is not None
+    assert found.standing.percentiles == (100.0,)
+    assert found.reached[0] > max(2 * found.standing.high, found.start[0])
+    assert found.patches is not None
+    assert found.patches.rule == "guided"
 
 
 # -- ReLUs that let nothing through --------------------------------------------------------------------------

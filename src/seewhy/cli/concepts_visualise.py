@@ -147,7 +147,8 @@ def _neurons(model: Model, layer: str | None, channels: list[int], cell: tuple[i
             raise BadInput("Asked to visualise a layer", "No channel is named", "Name some: --channels 3,17")
         return []
     if layer is None:
-        layer = default_layer(model, (3, *(model.input_size() or (224, 224)))).name
+        colours = 3 if model.preprocess is None else len(model.preprocess.mean)
+        layer = default_layer(model, (colours, *(model.input_size() or (224, 224)))).name
     return [Neuron(layer, c, cell) for c in channels]
 
 

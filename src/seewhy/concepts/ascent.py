@@ -20,6 +20,8 @@ from seewhy.models.outputs import Answer
 from seewhy.targets import BoundTarget, Target
 from seewhy.types import Json
 
+_PATIENCE = 8
+"""Steps without any gradient after which a score is taken to have none."""
 _AFTERWARDS = 16
 """Views in which the first and the last image are scored."""
 
@@ -96,7 +98,7 @@ def climb(model: Model, target: Target, canvas: Canvas, how: Ascent, execution: 
     Raises
     ------
     DoesNotFit
-        When the score has no gradient at the images, ever.
+        When the score has no gradient at the first images.
     NotFinite
         When the score is NaN or infinite.
     Cancelled
@@ -132,13 +134,13 @@ def climb(model: Model, target: Target, canvas: Canvas, how: Ascent, execution: 
         (gradient,) = torch.autograd.grad(pixels, here, slope)
         parameters.grad = -gradient
         optimiser.step()
+        if step + 1 == min(how.steps, _PATIENCE) and not bool(touched.any()):
+            raise DoesNotFit(
+                f"Asked to visualise {bound.descriptions[0]['label']}",
+                "Its score has no gradient at the images",
+                "Choose another layer or target",
+            )
         execution.step(step + 1, how.steps, what)
-    if not bool(touched.any()):
-        raise DoesNotFit(
-            f"Asked to visualise {bound.descriptions[0]['label']}",
-            "Its score has no gradient at the images",
-            "Choose another layer or target",
-        )
     with torch.no_grad():
         last = _eight_bits(canvas.pixels(parameters))
         reached = bound(model.answer(as_input(model, last), read), rows)

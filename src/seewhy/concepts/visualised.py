@@ -19,12 +19,12 @@ from seewhy.concepts.canvas import Canvas
 from seewhy.concepts.cav import Direction
 from seewhy.concepts.photo_scores import PhotoScores, score_photos
 from seewhy.concepts.photo_spectrum import MeanSpectrum, measured
-from seewhy.concepts.projections import Patch, Patches, project
+from seewhy.concepts.projections import Patches, project
 from seewhy.errors import BadInput, DoesNotFit
 from seewhy.execution import Execution
 from seewhy.inputs.batch import Inputs
 from seewhy.models.model import Model
-from seewhy.targets import Class, Neuron, Target, Top, contrast
+from seewhy.targets import Class, Custom, Neuron, Target, Top, parse
 from seewhy.types import Json, Size
 
 SHOWN = 9
@@ -146,16 +146,24 @@ class Visualisation:
 
 @dataclass(frozen=True, eq=False)
 class Visualised:
-    """Visualisations, and what made them."""
+    """Visualisations.
+
+    Parameters
+    ----------
+    visualisations
+        In the order of the targets.
+    provenance
+        What made them, as plain JSON.
+    failures
+        Why photos could not be read.
+    transparent
+        Whether images are meant to be seen with their opacity, and their scores in views.
+    """
 
     visualisations: tuple[Visualisation, ...]
     provenance: Json
     failures: tuple[str, ...]
-
-    @property
-    def transparent(self) -> bool:
-        """Whether images are meant to be seen with their opacity."""
-        return bool(self.provenance["method"] == "MACO")
+    transparent: bool
 
     def to_json(self) -> Json:
         """Return everything but the pictures."""
@@ -179,7 +187,7 @@ class Plan:
     canvas
         From channels, size and the photos' mean spectrum to what images are written on.
     held
-        Whether the photos' mean spectrum is wanted.
+        Whether magnitudes are held at the photos' mean spectrum, and images shown with their opacity.
     """
 
     method: str
@@ -200,7 +208,7 @@ def visualise(
     model = model if isinstance(model, Model) else Model(model)
     execution = execution or Execution()
     channels, size = _image_shape(model)
-    wanted = _targets(targets)
+    wanted = _targets(targets, model)
     with model.untouched(execution.device):
         weights = model.check_weights()
         scores = spectrum = None
@@ -237,7 +245,7 @@ def visualise(
         _visualisation(m, p, None if scores is None else _standing(scores, k, m))
         for k, (m, p) in enumerate(zip(made, patches, strict=True))
     )
-    return Visualised(found, notes, () if scores is None else scores.failures)
+    return Visualised(found, notes, () if scores is None else scores.failures, plan.held)
 
 
 def _visualisation(made: Ascended, patches: Patches | None, standing: Standing | None) -> Visualisation:
@@ -269,14 +277,14 @@ def _image_shape(model: Model) -> tuple[int, Size]:
     return len(look.mean), look.size
 
 
-def _targets(targets: Any) -> list[Target]:
+def _targets(targets: Any, model: Model) -> list[Target]:
     each = targets if isinstance(targets, list | tuple) else [targets]
     if not each:
         raise BadInput("Asked to visualise features", "No target is named", "Name at least one")
-    return [_target(t) for t in each]
+    return [_target(t, model) for t in each]
 
 
-def _target(target: Any) -> Target:
+def _target(target: Any, model: Model) -> Target:
     asked = "Asked to visualise features"
     match target:
         case Direction():
@@ -291,12 +299,7 @@ def _target(target: Any) -> Target:
         case int():
             return Class(target)
         case str():
-            left, versus, right = target.partition(" vs ")
-            word, _, rank = target.strip().partition(" ")
-            if word.casefold() == "top" and rank.isdigit():
-                return _target(None)
-            return contrast(left.strip(), right.strip()) if versus else Class(target)
+            return _target(parse(target, model), model)
+        case _ if callable(target):
+            return Custom(target)
     raise BadInput(asked, f"Found {type(target).__name__}", "Give a class, a Target or a Direction")
-
-
-__all__ = ["Patch", "Patches", "Plan", "Standing", "Visualisation", "Visualised", "visualise"]
