@@ -24,7 +24,7 @@ from seewhy.concepts.fourier import (
     to_independent,
 )
 from seewhy.concepts.photo_spectrum import measured, power_law
-from seewhy.concepts.views import Crops, Wobble, turned, windows
+from seewhy.concepts.views import Crops, Transforms, turned, windows
 from seewhy.errors import BadInput, Cancelled
 from seewhy.execution import Execution
 from seewhy.models.model import Model
@@ -201,8 +201,8 @@ def test_turning_is_turning(degrees: float) -> None:
     assert torch.allclose(turned(image, torch.zeros(1)), image, atol=1e-6)
 
 
-@pytest.mark.parametrize("shown", [Wobble(), Crops()], ids=["wobble", "crops"])
-def test_views_follow_from_seed_image_step_and_number(shown: Wobble | Crops) -> None:
+@pytest.mark.parametrize("shown", [Transforms(), Crops()], ids=["transforms", "crops"])
+def test_views_follow_from_seed_image_step_and_number(shown: Transforms | Crops) -> None:
     images = smooth().expand(2, -1, -1, -1)
     whole = shown(images, 7, 3, 10, range(4)).unflatten(0, (2, 4))
     parts = [shown(images, 7, 3, 10, range(a, b)).unflatten(0, (2, -1)) for a, b in ((0, 1), (1, 4))]
@@ -214,9 +214,9 @@ def test_views_follow_from_seed_image_step_and_number(shown: Wobble | Crops) -> 
     assert not torch.allclose(whole[0, 0], whole[1, 0], atol=1e-3)
 
 
-def test_wobble_of_strength_0_shows_the_image() -> None:
+def test_transforms_of_strength_0_shows_the_image() -> None:
     image = smooth()
-    assert torch.equal(Wobble(0.0)(image, 0, 0, 1, range(3)), image.expand(3, -1, -1, -1))
+    assert torch.equal(Transforms(0.0)(image, 0, 0, 1, range(3)), image.expand(3, -1, -1, -1))
 
 
 def test_crops_shrink_and_stay_inside(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ from seewhy.concepts.ascent import Ascent, as_input, climb
 from seewhy.concepts.canvas import FourierCanvas
 from seewhy.concepts.projections import GUIDED
 from seewhy.concepts.receptive_fields import around
-from seewhy.concepts.views import Wobble
+from seewhy.concepts.views import Transforms
 from seewhy.concepts.visual_strips import picture, projection_picture, rows_of
 from seewhy.errors import BadInput, Cancelled, DoesNotFit, NotFinite
 from seewhy.execution import Execution
@@ -94,7 +94,7 @@ def test_scores_rise_over_a_random_start_of_the_same_spectrum(target: object) ->
 
 def test_an_ascent_that_goes_down_would_be_seen() -> None:
     model, target = small(), Neuron("3", 2)
-    plain = Ascent(lambda z: torch.optim.Adam([z], lr=0.05), Wobble(), 1, 20, 1)
+    plain = Ascent(lambda z: torch.optim.Adam([z], lr=0.05), Transforms(), 1, 20, 1)
     wrong = replace(plain, optimiser=lambda z: torch.optim.Adam([z], lr=0.05, maximize=True))
     with model.untouched():
         up, down = (
@@ -295,7 +295,9 @@ def test_likeness_is_the_mean_cosine_of_gram_matrices() -> None:
 def test_diversity_makes_images_less_alike() -> None:
     model = small()
     found = {
-        weight: FeatureVisualisation(images=3, steps=40, wobble=0, diversity=weight)(model, Neuron("3", 2))
+        weight: FeatureVisualisation(images=3, steps=40, transforms=0, diversity=weight)(
+            model, Neuron("3", 2)
+        )
         for weight in (0.0, 3.0)
     }
     alike = {w: float(likeness(model, v.visualisations[0].images).mean()) for w, v in found.items()}
@@ -559,7 +561,7 @@ def test_scores_that_are_no_numbers_are_refused() -> None:
         (FeatureVisualisation, {"views": 0}),
         (FeatureVisualisation, {"learning_rate": 0.0}),
         (FeatureVisualisation, {"decay": -1.0}),
-        (FeatureVisualisation, {"wobble": -1.0}),
+        (FeatureVisualisation, {"transforms": -1.0}),
         (FeatureVisualisation, {"diversity": -1.0}),
         (MACO, {"images": 0}),
         (MACO, {"learning_rate": -1.0}),

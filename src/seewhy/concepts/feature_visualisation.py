@@ -39,7 +39,7 @@ from torch import nn
 
 from seewhy.concepts.ascent import Ascent
 from seewhy.concepts.canvas import FourierCanvas
-from seewhy.concepts.views import Wobble
+from seewhy.concepts.views import Transforms
 from seewhy.concepts.visualised import Plan, Visualised, visualise
 from seewhy.execution import Execution
 from seewhy.methods.base import require
@@ -62,7 +62,7 @@ class FeatureVisualisation:
         Of Adam, above 0.
     decay
         Exponent of the frequency by which the spectrum is divided: above 1 smoother images, 0 none.
-    wobble
+    transforms
         Factor of the views' movement, scaling and turning; 0 shows the image as it is.
     diversity
         Part of its size that a score loses where an image is in another's style in all; 0: they may be alike.
@@ -73,7 +73,7 @@ class FeatureVisualisation:
     views: int = 1
     learning_rate: float = 0.05
     decay: float = 1.0
-    wobble: float = 1.0
+    transforms: float = 1.0
     diversity: float = 0.5
 
     def __post_init__(self) -> None:
@@ -81,7 +81,7 @@ class FeatureVisualisation:
         for name in ("images", "steps", "views"):
             require(getattr(self, name) >= 1, asked, f"{name} {getattr(self, name)}", "Give at least 1")
         require(self.learning_rate > 0, asked, f"learning rate {self.learning_rate}", "Give more than 0")
-        for name in ("decay", "wobble", "diversity"):
+        for name in ("decay", "transforms", "diversity"):
             require(getattr(self, name) >= 0, asked, f"{name} {getattr(self, name)}", "Give 0 or more")
 
     def __call__(
@@ -117,7 +117,7 @@ class FeatureVisualisation:
         """
         how = Ascent(
             lambda z: torch.optim.Adam([z], lr=self.learning_rate),
-            Wobble(self.wobble), self.images, self.steps, self.views, self.diversity,
+            Transforms(self.transforms), self.images, self.steps, self.views, self.diversity,
         )  # fmt: skip
         plan = Plan("feature visualisation", self, how, lambda c, size, _: FourierCanvas(c, size, self.decay))
         return visualise(model, targets, plan, photos, execution)

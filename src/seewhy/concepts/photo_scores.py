@@ -22,6 +22,9 @@ from seewhy.models.model import Model
 from seewhy.models.outputs import Answer
 from seewhy.targets import Neuron, Target
 
+_AT_ONCE = 64
+"""Photos read before the model is asked, at most: progress is told as often."""
+
 
 @dataclass(frozen=True, eq=False)
 class PhotoScores:
@@ -85,7 +88,8 @@ def score_photos(
     read: list[int] = []
     found: list[Tensor] = []
     strongest: dict[int, References] = {}
-    size = execution.batch_size or default_batch_size(torch.empty(1, 3, *(model.input_size() or (224, 224))))
+    like = torch.empty(1, 3, *(model.input_size() or (224, 224)), device=model.device)
+    size = execution.batch_size or min(_AT_ONCE, default_batch_size(like))
     for start in range(0, len(names), size):
         batch: list[tuple[int, Tensor]] = []
         for i in range(start, min(start + size, len(names))):

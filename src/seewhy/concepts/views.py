@@ -79,7 +79,7 @@ def _sheared(images: Tensor, slope: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Wobble:
+class Transforms:
     """Views of the whole image: moved by up to 6 pixels of 224, scaled by up to a tenth, turned by up to 10°.
 
     Parameters
@@ -105,7 +105,7 @@ class Wobble:
         shown = pixels.repeat_interleave(len(numbers), 0)
         if not self.strength:
             return shown
-        drawn = 2 * _drawn(len(pixels), key(seed, f"wobble {step}"), numbers, 4) - 1
+        drawn = 2 * _drawn(len(pixels), key(seed, f"transforms {step}"), numbers, 4) - 1
         move = 6 / _USUAL * self.strength * drawn[:, :2]
         shown = turned(shown, 10 * self.strength * drawn[:, 2])
         return windows(shown, 0.5 + move, 1 / (1 + 0.1 * self.strength * drawn[:, 3]))
@@ -129,7 +129,7 @@ class Crops:
     uniform_noise: float = 0.04
 
     def __call__(self, pixels: Tensor, seed: int, step: int, steps: int, numbers: range) -> Tensor:
-        """See `Wobble.__call__`; centres are normal about the middle (0.15), sides about the mean (0.05)."""
+        """As for `Transforms`; centres are normal about the middle (0.15), sides about the mean (0.05)."""
         own, n = key(seed, f"crops {step}"), len(pixels)
         mean = self.first + (self.last - self.first) * step / max(1, steps - 1)
         index = _index(n, numbers)
