@@ -308,28 +308,31 @@ def test_diversity_makes_images_less_alike() -> None:
 
 
 def test_standing_among_photos_is_that_of_a_plain_loop(photos: list[Path]) -> None:
-    model = small()
+    model, wanted = small(), [Neuron("3", c) for c in range(8)]
     (photos[0].parent / "a.png").write_bytes(b"no")
     listed = [photos[0].parent / "a.png", *photos]
-    target = Neuron("3", 2)
-    made = FeatureVisualisation(steps=3, images=2)(model, target, listed, Execution(batch_size=3))
-    (found,) = made.visualisations
-    each = torch.cat(
-        [scores(model, LOOK.display(model.prepare(p).tensor[0])[None] / 255, 3, 2) for p in photos]
-    )
-    standing = found.standing
-    assert standing is not None
-    assert standing.photos == 7
+    method = MACO(steps=2, images=2, views=1)
+    made = method(model, wanted, listed, Execution(batch_size=3))
     assert len(made.failures) == 1
     assert "a.png" in made.failures[0]
-    assert (standing.low, standing.high) == pytest.approx((float(each.min()), float(each.max())), abs=1e-5)
-    assert standing.median == pytest.approx(float(each.median()), abs=1e-5)
-    best = each.argsort(descending=True).tolist()
-    assert [name for name, _ in standing.best] == [str(photos[i]) for i in best]
-    for reached, share in zip(found.reached, standing.percentiles, strict=True):
-        assert share == pytest.approx(100 * float((each < reached).double().mean()))
-    for reached, share in zip(found.reached_in_views, standing.percentiles_in_views, strict=True):
-        assert share == pytest.approx(100 * float((each < reached).double().mean()))
+    shown = torch.stack([LOOK.display(model.prepare(p).tensor[0]) for p in photos]) / 255
+    for channel, found in enumerate(made.visualisations):
+        each, standing = scores(model, shown, 3, channel), found.standing
+        assert standing is not None
+        assert standing.photos == 7
+        low, median, high = (float(f(each)) for f in (torch.min, torch.median, torch.max))
+        assert (standing.low, standing.median, standing.high) == pytest.approx((low, median, high), abs=1e-5)
+        best = each.argsort(descending=True).tolist()
+        assert [name for name, _ in standing.best] == [str(photos[i]) for i in best]
+        for reached, said in (
+            (found.reached, standing.percentiles),
+            (found.reached_in_views, standing.percentiles_in_views),
+        ):
+            assert said == pytest.approx([100 * float((each < r).double().mean()) for r in reached])
+    both = [
+        (v.standing.percentiles, v.standing.percentiles_in_views) for v in made.visualisations if v.standing
+    ]
+    assert any(plain != viewed for plain, viewed in both)
 
 
 def test_words_say_where_the_score_lies() -> None:
