@@ -127,6 +127,7 @@ def test_stopping_writes_nothing(
         (("--target", "lemonn"), "lemon"),
         (("--target", "lemon", "--steps", "0"), "Give at least 1"),
         (("--target", "lemon", "--images", "0"), "Give at least 1"),
+        (("--target", "lemon", "--decay", "-1"), "Give 0 or more"),
         (("--target", "lemon", "--method", "maco", "--views", "0"), "Give at least 1"),
         (("--directions", "nowhere"), "does not exist"),
     ],

@@ -34,6 +34,7 @@ def visualise(
     images: int = 1,
     steps: int = 256,
     views: int | None = None,
+    decay: float = 1.0,
     diversity: float = 0.5,
     out: OutFolder = DEFAULT_VISUALISED,
     as_json: AsJson = False,
@@ -66,13 +67,15 @@ def visualise(
         Of the optimiser.
     views
         Random views of each image a step; by default 1 for fourier and 8 for maco.
+    decay
+        Above 1 images are smoother (fourier only).
     diversity
         How strongly several images of one target are kept different (fourier only); 0 not at all.
     """
     from seewhy.report.visualised import write_visualised
 
     run.execution()
-    how = _method(method, images, steps, views, diversity)
+    how = _method(method, images, steps, views, decay, diversity)
     known = numbers(channels)
     place = _cell(cell)
     photos = None if folder is None else photos_in(folder)
@@ -116,14 +119,14 @@ def visualise(
 
 
 def _method(
-    method: str, images: int, steps: int, views: int | None, diversity: float
+    method: str, images: int, steps: int, views: int | None, decay: float, diversity: float
 ) -> FeatureVisualisation | MACO:
     from seewhy.concepts import MACO, FeatureVisualisation
 
     given = {} if views is None else {"views": views}
     if method == "maco":
         return MACO(images=images, steps=steps, **given)
-    return FeatureVisualisation(images=images, steps=steps, diversity=diversity, **given)
+    return FeatureVisualisation(images=images, steps=steps, decay=decay, diversity=diversity, **given)
 
 
 def _cell(cell: str | None) -> tuple[int, ...] | None:
