@@ -1,7 +1,7 @@
 """Do images made for one network mean the same to another? `python -m benchmarks.visual_transfer`.
 
-For each class an image is optimised on one network and shown to the other. Its rank among the 1,000 classes there
-is 1 where the image shows what both have learned; patterns that only fool the first give ranks by chance.
+For each class an image is optimised on one network and shown to the other. Its rank among the 1,000 classes
+there is 1 where the image shows what both have learned; patterns that only fool the first give ranks by chance.
 """
 
 from __future__ import annotations
@@ -41,10 +41,8 @@ def main() -> None:
     for decay in given.decays:
         for made_on, shown_to in (models, models[::-1]):
             found = ranks(made_on, shown_to, FeatureVisualisation(steps=given.steps, decay=decay))
-            print(
-                f"decay {decay:g}, {made_on.name} -> {shown_to.name}: median rank {statistics.median(found):g}",
-                found,
-            )
+            pair = f"{made_on.name} -> {shown_to.name}"
+            print(f"decay {decay:g}, {pair}: median rank {statistics.median(found):g}", found)
 
 
 if __name__ == "__main__":
