@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 import seewhy
-from seewhy.concepts import CAV, TCAV, VisualTCAV
+from seewhy.concepts import CAV, MACO, TCAV, FeatureVisualisation, VisualTCAV
 from seewhy.inputs.photos import demo_photos
 from seewhy.methods.base import METHODS
 from seewhy.metrics.base import METRICS
@@ -95,7 +95,8 @@ def concepts_page() -> str:
         "model, concepts, random images and, but for vectors alone, images to explain; on the command line",
         "`seewhy concepts cav`, `tcav` and `visual-tcav`. [What they are worth](concept-truth.md) where a",
         "network's reliance on something is known. Or concepts are what a network has already: channels",
-        "([galleries](galleries.md)) and directions that nobody named.",
+        "([galleries](galleries.md)) and directions that nobody named; images can be made that any of them, or a",
+        "class, answers to.",
     ]
     for cls, name in ((VisualTCAV, "VisualTCAV"), (TCAV, "TCAV"), (CAV, "CAV")):
         page = importlib.import_module(cls.__module__).__doc__ or ""
@@ -110,6 +111,11 @@ def concepts_page() -> str:
     ):
         page = importlib.import_module(f"seewhy.concepts.{module}").__doc__ or ""
         lines += [f"\n## {name}\n", as_markdown(page.strip())]
+    for shown in (FeatureVisualisation, MACO):
+        page = importlib.import_module(shown.__module__).__doc__ or ""
+        lines += [f"\n## {shown.__name__}\n", as_markdown(page.strip()), parameters(shown)]
+    page = importlib.import_module("seewhy.concepts.projections").__doc__ or ""
+    lines += ["\n## Projections\n", as_markdown(page.strip())]
     return "\n".join(lines) + "\n"
 
 

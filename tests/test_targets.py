@@ -116,6 +116,10 @@ def test_neuron_is_the_channel_of_a_layer(model: Model) -> None:
         (Similarity(torch.ones(4)), BadInput, "width 5"),
         (targets.Neuron("nowhere", 0), UnknownName, "layer 'nowhere'"),
         (targets.Neuron("3", 99), BadInput, "It has 8"),
+        (targets.Neuron("3", 2, (8, 0)), BadInput, "Choose one of 8 x 8"),
+        (targets.Neuron("3", 2, (0, -1)), BadInput, "Choose one of 8 x 8"),
+        (targets.Neuron("3", 2, (1,)), BadInput, "Choose one of 8 x 8"),
+        (targets.Neuron("7", 2, (0, 0)), BadInput, "It has no cells"),
     ],
 )
 def test_refuses(model: Model, target: object, error: type[Exception], message: str) -> None:

@@ -194,6 +194,16 @@ class Neuron(Target):
                 "Indices begin at 0",
             )
 
+        cells = () if grid is None else grid.cells
+        if self.cell is not None and (
+            len(self.cell) != len(cells) or any(not 0 <= i < n for i, n in zip(self.cell, cells, strict=True))
+        ):
+            raise BadInput(
+                f"Asked for the cell {self.cell} of {self.layer!r}",
+                "It has no such cell" if cells else "It has no cells",
+                f"Choose one of {' x '.join(map(str, cells))}, from 0" if cells else "Leave the cell out",
+            )
+
         place_in: tuple[slice | int, ...] | None = None if self.cell is None else (slice(None), *self.cell)
 
         def score(a: Answer, rows: Rows) -> Scores:
@@ -335,7 +345,7 @@ def as_target(target: TargetLike, model: Model, answer: Answer) -> Target:
         case int():
             return Class(target)
         case str():
-            return _parse(target, model)
+            return parse(target, model)
         case _ if callable(target):
             return Custom(target)
     raise BadInput(
@@ -381,7 +391,8 @@ def bind(
     )
 
 
-def _parse(text: str, model: Model) -> Target:
+def parse(text: str, model: Model) -> Target:
+    """Return what a text means: a label, "A vs B" or "top 2"."""
     left, versus, right = text.partition(" vs ")
     if versus:
         return contrast(left.strip(), right.strip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,12 +14,15 @@ import networks
 import seewhy
 from seewhy.agreement import Agreement
 from seewhy.batching import default_batch_size
+from seewhy.concepts import MACO, FeatureVisualisation
+from seewhy.concepts.views import Crops, Transforms
 from seewhy.execution import Execution
 from seewhy.inputs.photos import demo_photos
 from seewhy.methods.optimised import descent
 from seewhy.methods.optimised.replay import Replayed
 from seewhy.models.model import Model
 from seewhy.models.weights import sweep
+from seewhy.targets import Neuron
 
 pytestmark = [
     pytest.mark.gpu,
@@ -107,6 +111,24 @@ def test_memory_is_flat_in_masks_and_near_that_of_bare_passes(real: Model) -> No
     print(real.name, "peak bytes: bare", peak(bare), "2048 masks", few, "8192 masks", many)
     assert many <= 1.02 * few
     assert many <= 1.15 * peak(bare)
+
+
+def test_images_are_optimised_and_views_repeat_bit_by_bit(real: Model) -> None:
+    channel = Neuron("_blocks.10" if real.name == "efficientnet-lite0" else "features.13", 17)
+    photos = list(demo_photos().values())
+    for method in (FeatureVisualisation(steps=32), MACO(steps=16, views=4)):
+        (found,) = method(real, channel, photos).visualisations
+        assert found.reached_in_views[0] > found.start_in_views[0]
+        (cpu,) = replace(method, steps=1)(seewhy.load(real.name), channel, photos).visualisations
+        assert found.start == pytest.approx(cpu.start, rel=1e-2, abs=1e-2)
+    pixels = torch.rand(2, 3, 224, 224, device="cuda").requires_grad_()
+    weights = torch.randn(8, 3, 224, 224, device="cuda")
+    for shown in (Transforms(), Crops()):
+        slopes = [
+            torch.autograd.grad((shown(pixels, 1, 2, 9, range(4)) * weights).sum(), pixels)[0]
+            for _ in range(2)
+        ]
+        assert torch.equal(*slopes)
 
 
 def test_replayed_descent_equals_the_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from seewhy.cli import (
     concepts_name,
     concepts_tcav,
     concepts_visual_tcav,
+    concepts_visualise,
 )
 
 GROUP = App(name="concepts", help="What the network saw: channels, concepts, and photos that show them.")
@@ -22,3 +23,4 @@ GROUP.command(concepts_gallery.gallery)
 GROUP.command(concepts_discover.discover)
 GROUP.command(concepts_dissect.dissect)
 GROUP.command(concepts_name.name)
+GROUP.command(concepts_visualise.visualise)

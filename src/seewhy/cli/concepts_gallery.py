@@ -88,7 +88,7 @@ def gallery(
     run.execution()
     check_parquet(parquet)
     photos = photos_in(folder)
-    named = _numbers(channels)
+    named = numbers(channels)
     if show < 1:
         raise BadInput("Asked how many channels to show", f"Found {show}", "Give at least 1")
     check_writable(out)
@@ -148,7 +148,8 @@ def photos_in(folder: Path) -> list[Path]:
     return found
 
 
-def _numbers(channels: str | None) -> list[int]:
+def numbers(channels: str | None) -> list[int]:
+    """Return the channels that a text names, each once."""
     parts = [p.strip() for p in (channels or "").split(",") if p.strip()]
     if any(not p.isdigit() for p in parts):
         raise BadInput(f"Asked for the channels {channels!r}", "They are no numbers", "Write 3,17,80")

@@ -26,11 +26,12 @@ class Tile:
 
 @dataclass(frozen=True)
 class Strip:
-    """Pictures in a row, with words before them."""
+    """Pictures in a row, with words before them; `cell` pixels of a side where they need their own."""
 
     title: str
     tiles: Sequence[Tile] = field(default_factory=tuple)
     empty: str = "none"
+    cell: int | None = None
 
 
 @dataclass(frozen=True)
@@ -97,13 +98,13 @@ def gallery(
     """
     if not chapters:
         raise BadInput("Asked for a gallery", "There is nothing to show")
-    most = max((len(s.tiles) for c in chapters for s in c.strips), default=0)
-    across = 96 + max(3, most) * (cell + 6)
+    rows = [len(s.tiles) * ((s.cell or cell) + 6) for c in chapters for s in c.strips]
+    across = 96 + max(3 * (cell + 6), *rows, 0)
     parts = [paragraph(title, 20, across, INK, 2)] if title else []
     for chapter in chapters:
         parts.append(Image.new("RGB", (across, 1), RULE))
         parts.append(stack([paragraph(chapter.title, 16, across, INK, 2), *_note(chapter.note, across)], 3))
-        parts += [_strip(strip, cell) for strip in chapter.strips]
+        parts += [_strip(strip, strip.cell or cell) for strip in chapter.strips]
     parts += _note(caption, across)
     return framed(stack(parts, 10), 18)
 
