@@ -72,6 +72,18 @@ def structural_similarity(a: Tensor, b: Tensor) -> Scores:
     return index.reshape(n, -1).mean(1).float()
 
 
+def rank_vectors(maps: Tensor) -> Tensor:
+    """Return `(n, cells)` float64 ranks of maps `(n, *size)`, centred and scaled to length 1.
+
+    The product of two is the rank correlation of their maps: for many maps of one photo, each is ranked
+    once. NaN where a map is constant or holds a value that is no number.
+    """
+    ranks = _ranks(maps.flatten(1).double())
+    centred = ranks - ranks.mean(1, keepdim=True)
+    size: Tensor = torch.linalg.vector_norm(centred, dim=1, keepdim=True)
+    return centred / size
+
+
 def _correlation(a: Tensor, b: Tensor) -> Tensor:
     def centred(v: Tensor) -> Tensor:
         # The scale does not matter; taking it out first keeps squares of tiny and huge values in range.

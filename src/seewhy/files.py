@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from seewhy.errors import BadInput
@@ -57,3 +58,16 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def unique_names(paths: Sequence[Path]) -> list[str]:
+    """Return one file stem a path; one that is taken, in whatever letter case, gets -2, -3 ..."""
+    taken: set[str] = set()
+    names = []
+    for path in paths:
+        name, count = path.stem or "input", 2
+        while name.casefold() in taken:
+            name, count = f"{path.stem}-{count}", count + 1
+        taken.add(name.casefold())
+        names.append(name)
+    return names

@@ -126,8 +126,8 @@ def test_each_sample_keeps_the_map_at_which_it_was_sure(monkeypatch: pytest.Monk
     class Thawed(Settling):
         """The planted bug: a sure sample goes on changing with the others."""
 
-        def look(self, count, maps, halves):  # type: ignore[no-untyped-def]
-            _, facts = super().look(count, maps, halves)
+        def look(self, count, maps, halves, **rest):  # type: ignore[no-untyped-def]
+            _, facts = super().look(count, maps, halves, **rest)
             return maps, facts
 
     monkeypatch.setattr(rise, "Settling", Thawed)

@@ -12,6 +12,7 @@ from typing import ClassVar
 import pytest
 from benchmarks.interruptions import huge_png
 from PIL import Image
+from torch import Tensor
 
 import seewhy
 from seewhy.errors import BadInput, Cancelled, DoesNotFit, UnknownName
@@ -128,10 +129,26 @@ def test_a_worker_that_remembers_trials_would_be_caught(
     plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The planted bug: what a trial found stays, so that numbers depend on what a process did before."""
-    monkeypatch.setattr("seewhy.runs.worker.forget", lambda _: None)
-    here(plan(), tmp_path / "whole")
-    interrupted(plan(), tmp_path / "killed", {3})
-    assert table_of(tmp_path / "killed") != table_of(tmp_path / "whole")
+
+    seen: list[float] = []
+
+    def noted(own: Tensor, scores: Tensor, folded: int) -> tuple[float, dict[str, object]]:
+        seen.append(float(own.mean()))
+        return 0.0, {"folded": folded}
+
+    def fickle(own: Tensor, scores: Tensor, folded: int) -> tuple[float, dict[str, object]]:
+        """Find no copy that is true enough by half of the trials."""
+        return (0.0 if float(own.mean()) > sorted(seen)[len(seen) // 2] else math.inf), {"folded": folded}
+
+    monkeypatch.setattr("seewhy.perturb.calibration._compare", noted)
+    here(plan(), tmp_path / "noted")
+    monkeypatch.setattr("seewhy.perturb.calibration._compare", fickle)
+    kills = {1, 2, 3, 8, 9, 17, 20, 33, 51}
+    for name, same in (("forgets", True), ("remembers", False)):
+        here(plan(), tmp_path / name)
+        interrupted(plan(), tmp_path / f"{name}, killed", kills)
+        assert (table_of(tmp_path / name) == table_of(tmp_path / f"{name}, killed")) is same
+        monkeypatch.setattr("seewhy.runs.worker.forget", lambda _: None)
 
 
 def test_a_finished_run_is_not_done_again(plan: MakePlan, tmp_path: Path) -> None:

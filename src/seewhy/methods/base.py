@@ -88,6 +88,8 @@ class Method(ABC):
     """The grid on which the method works."""
     streams: ClassVar[bool] = False
     """Whether it refines: yields estimates before the last one."""
+    steps_parameter: ClassVar[str] = ""
+    """Parameter that is the number of steps, where a run stopped after n of them is a run of n; else ""."""
     prefers: ClassVar[ScoreKind] = "logit"
     """Score of a class when the target leaves it open."""
     paper: ClassVar[Paper]

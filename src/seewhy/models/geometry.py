@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from math import ceil, floor, prod
 from typing import TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -98,8 +99,7 @@ def _span(centre: float, side: int, parts: int) -> tuple[int, int]:
 def response(out: Tensor, channels: int) -> Tensor:
     """Return `(blocks, ...)`: how much each place of an output changed, the norm over the axis `channels`."""
     changed = out[2:].float() - out[:1].float()
-    size: Tensor = torch.linalg.vector_norm(changed, dim=channels)
-    return size
+    return changed.square_().sum(channels).sqrt_()  # three times as fast as `vector_norm` along an inner axis
 
 
 def evidence(responses: Tensor, probe: Probe) -> tuple[int, float]:
@@ -120,7 +120,8 @@ def evidence(responses: Tensor, probe: Probe) -> tuple[int, float]:
     hits, over = 0, 0.0
     for block, map_, r in zip(probe.blocks, own, responses, strict=True):
         spans = _spans(block, cells, probe.size)
-        peak = torch.unravel_index(map_.argmax(), cells)
+        # torch's own unravel_index imports a package for symbolic algebra, which takes half a second.
+        peak = np.unravel_index(int(map_.argmax()), cells)
         changed = bool(r.max() > 0) and bool(r.isfinite().all())
         hits += changed and all(
             first - 1 <= int(i) <= last for i, (first, last) in zip(peak, spans, strict=True)

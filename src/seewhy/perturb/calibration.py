@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _SAMPLE = {"cpu": 8, "cuda": 32}
 """Edits in a trial."""
 _WORTH = 8
-"""A run is worth a trial when it has so many times the edits of one."""
+"""A run is worth a trial when it has so many times the edits of one; of fp32 asked by name, as many."""
 _EXACT, _CLOSE = 1e-3, 0.05
 """Largest noise of a replica in single and in half precision."""
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -115,7 +115,9 @@ def calibrate(question: Question, edits: Edits, read: Read | None, batch: int) -
         return known[1]
     sample = _SAMPLE["cuda" if question.x.is_cuda else "cpu"]
     forced = asked in ("fp16", "bf16") or question.execution.compiled
-    if edits.count * len(question.x) < sample * _WORTH and not forced:
+    # Asked for by name, single precision gives a run the bits of the beginning of a longer one.
+    least = sample if asked == "fp32" else sample * _WORTH
+    if edits.count * len(question.x) < least and not forced:
         earlier = model.facts.get(_replica_key(device, "fp32", not layers, question.x.ndim))
         if earlier is None or earlier[0] != question.weights or edits.count * len(question.x) < sample:
             return own
@@ -140,10 +142,13 @@ def calibrate(question: Question, edits: Edits, read: Read | None, batch: int) -
     return found
 
 
-def forget(model: Model) -> None:
-    """Drop what trials found, so that the next run does not depend on those before it."""
-    for key in [k for k in model.facts if isinstance(k, tuple) and k[0] in ("calibration", "replica")]:
-        del model.facts[key]
+def forget(model: Model) -> dict[Any, Any]:
+    """Drop and return what trials found, so that the next run does not depend on those before it.
+
+    `model.facts.update` of it lets a run go on that had rested.
+    """
+    found = [k for k in model.facts if isinstance(k, tuple) and k[0] in ("calibration", "replica")]
+    return {key: model.facts.pop(key) for key in found}
 
 
 def _search(trial: _Trial, asked: Precision, *, fold: bool) -> Calibration:

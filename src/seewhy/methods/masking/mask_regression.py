@@ -64,6 +64,12 @@ class MaskRegression:
         self.moments += left @ scores
         self.squares += member @ scores.square()
 
+    def snapshot(self) -> MaskRegression:
+        """Return a copy of the sums so far."""
+        now = copy(self)
+        now.gram, now.moments, now.squares = (t.clone() for t in (self.gram, self.moments, self.squares))
+        return now
+
     def on_host(self) -> MaskRegression:
         """Return the sums so far on the CPU, where small equations are solved faster."""
         host = copy(self)

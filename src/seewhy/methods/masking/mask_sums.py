@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from math import prod
 from typing import Literal
 
@@ -96,6 +97,18 @@ class Sums:
             table[:, place, jobs.rows] = values.T
             components = self.regression.components.values(grids, shifts)
             self.regression.add(components, edits % GROUPS, *table)
+
+    def snapshot(self) -> Sums:
+        """Return a copy in which nothing waits.
+
+        What waits here goes on waiting: who looks along the way does not change the order of the sums, and so
+        no bit of the map in the end.
+        """
+        now = copy(self)
+        now.by_shift, now.plain, now._waiting = self.by_shift.clone(), self.plain.clone(), [*self._waiting]
+        now.regression = None if self.regression is None else self.regression.snapshot()
+        now.settle()
+        return now
 
     def maps(self, fit: Fit | None = None) -> Tensor:
         """Return the `(n, *size)` float64 maps of all masks so far.

@@ -112,7 +112,12 @@ class Settling:
         return all(kept is not None for kept in self._maps)
 
     def look(
-        self, count: int, maps: Tensor, halves: Sequence[tuple[Tensor, Tensor]]
+        self,
+        count: int,
+        maps: Tensor,
+        halves: Sequence[tuple[Tensor, Tensor]],
+        *,
+        decides: bool = True,
     ) -> tuple[Tensor, tuple[Json, ...]]:
         """Return the maps so far, and for each sample what is known of its map.
 
@@ -127,6 +132,8 @@ class Settling:
             `(n, *size)` from all of them.
         halves
             As `repeatability` takes them.
+        decides
+            Whether samples may settle: not at looks whose place depends on time.
         """
         split, repeat = repeatability(halves)
         known = {
@@ -142,6 +149,6 @@ class Settling:
             self._facts[i] = {name: None if isnan(v[i]) else v[i] for name, v in known.items()}
             if self.stop_at is not None:
                 self._facts[i][self.unit] = count
-                if float(repeat[i]) >= self.stop_at:
+                if decides and float(repeat[i]) >= self.stop_at:
                     self._maps[i] = maps[i].clone()
         return shown, tuple(dict(facts) for facts in self._facts)

@@ -67,6 +67,9 @@ from seewhy.perturb.scorer import Chunk, Scorer
 from seewhy.question import Question
 from seewhy.types import ScoreKind, Size
 
+_FEWEST = 24
+"""Masks before which there is no map to show."""
+
 
 @METHODS.register
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ class RISE(Method):
     title: ClassVar[str] = "RISE"
     native: ClassVar[Native] = "pixels"
     streams: ClassVar[bool] = True
+    steps_parameter: ClassVar[str] = "masks"
     prefers: ClassVar[ScoreKind] = "probability"
     paper: ClassVar[Paper] = Paper(
         "RISE: Randomized Input Sampling for Explanation of Black-box Models",
@@ -164,24 +168,32 @@ def estimates(
     samples, device = len(question.x), question.x.device
     scorer, sums = Scorer(question, "masks"), Sums(grids, keep, estimator, samples, device)
     settling = Settling(samples, stop_at, "masks")
+    pace = question.execution.pace()
     due = looks(grids.count, often=stop_at is not None)
     count = next(due)
+
+    def estimate(masks: int, *, decides: bool) -> Estimate:
+        now = sums if masks == grids.count else sums.snapshot()
+        fit = now.fit()
+        maps, facts = settling.look(masks, now.maps(fit).float(), now.halves(fit), decides=decides)
+        pace.looked()
+        return Estimate(maps, done=masks, total=grids.count, notes=scorer.notes(), reliability=facts)
+
     for chunk in scorer.stream(MaskEdits(grids, fill)):
         rest: Chunk | None = chunk
         while rest is not None:
             part, rest = _cut(rest, count * samples, samples)
             sums.add(part)
-            if part.done < count * samples:
+            masks, amid = divmod(part.done, samples)
+            if masks < count:
+                if question.watched and not amid and masks >= _FEWEST and pace.due:
+                    yield estimate(masks, decides=False)
                 continue
-            if count < grids.count and not question.watched and stop_at is None:
-                sums.settle()  # all the same: sums in another order would differ in a last bit
-                count = next(due)
-                continue
-            fit = sums.fit()
-            maps, facts = settling.look(count, sums.maps(fit).float(), sums.halves(fit))
-            yield Estimate(maps, done=count, total=grids.count, notes=scorer.notes(), reliability=facts)
-            if settling.settled or count == grids.count:
-                return
+            shown = question.watched and pace.seconds is None  # else shown at the ends of batches
+            if count == grids.count or shown or stop_at is not None:
+                yield estimate(count, decides=True)
+                if settling.settled or count == grids.count:
+                    return
             count = next(due)
 
 
