@@ -7,7 +7,20 @@ from collections.abc import Sequence
 from cyclopts import App
 
 import seewhy
-from seewhy.cli import benchmark, compare, concepts, demo, doctor, evaluate, explain, lists, train, watch
+from seewhy.cli import (
+    benchmark,
+    compare,
+    concepts,
+    demo,
+    doctor,
+    evaluate,
+    explain,
+    lists,
+    report,
+    studio,
+    train,
+    watch,
+)
 
 HELP = """Where did a vision model look, and can the answer be believed?
 
@@ -28,6 +41,7 @@ def build(tokens: Sequence[str]) -> App:
     for command in (
         compare.compare,
         evaluate.evaluate,
+        report.report,
         benchmark.benchmark,
         lists.methods,
         lists.metrics,
@@ -35,6 +49,7 @@ def build(tokens: Sequence[str]) -> App:
         doctor.doctor,
     ):
         app.command(command)
+    app.command(studio.studio)
     app.command(concepts.GROUP)
     return app
 

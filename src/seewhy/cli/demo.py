@@ -54,8 +54,9 @@ def demo(
     quick
         Two photos and smaller budgets: a look in half a minute, with rougher numbers.
     """
+    from seewhy.report.entry import Entry
+    from seewhy.report.live import possible
     from seewhy.report.page import write_report
-    from seewhy.report.sections import Entry
 
     started = time.perf_counter()
     photos = chosen_photos(QUICK_PHOTOS if quick else PHOTOS)
@@ -92,7 +93,7 @@ def demo(
     contact = save_png(out / "contact-sheet.png", sheet(maps, network.name))
     entries = [Entry(list(of_photo.values()), name) for name, of_photo in maps.items()]
     again = f"seewhy demo{' --quick' if quick else ''} --seed {run.seed}"
-    page = write_report(out / "report.html", entries, table=table, command=again)
+    page = write_report(out / "report.html", entries, table=table, command=again, interactive=possible())
     seconds = time.perf_counter() - started
     if as_json:
         print_json(

@@ -92,7 +92,7 @@ def evaluate(
     print_scores(whole, f"{len(maps)} maps of {len(groups)} inputs on {network.name}")
 
 
-def files_of(runs: Sequence[Path]) -> list[Path]:
+def files_of(runs: Sequence[Path], command: str = "evaluate") -> list[Path]:
     """Return the attribution files that paths and folders mean, each once.
 
     Raises
@@ -102,14 +102,14 @@ def files_of(runs: Sequence[Path]) -> list[Path]:
     """
     if not runs:
         raise BadInput(
-            "Asked to evaluate maps", "No file was given", "For example: seewhy evaluate seewhy-out"
+            f"Asked to {command} maps", "No file was given", f"For example: seewhy {command} seewhy-out"
         )
     found: list[Path] = []
     for path in runs:
         inside = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
         if not inside:
             raise BadInput(
-                f"Asked to evaluate the maps in {path}",
+                f"Asked to {command} the maps in {path}",
                 "There is no .safetensors file",
                 "Run `seewhy explain` first",
             )

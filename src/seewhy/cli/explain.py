@@ -21,9 +21,10 @@ from seewhy.cli.options import (
     RunOptions,
     TargetText,
 )
-from seewhy.cli.output import check_writable, percent, print_json, print_table, save_png, unique_names
+from seewhy.cli.output import check_writable, percent, print_json, print_table, save_png
 from seewhy.cli.progress import reporting
 from seewhy.errors import Cancelled
+from seewhy.files import unique_names
 
 if TYPE_CHECKING:
     from seewhy.attribution import Attribution

@@ -57,19 +57,6 @@ def check_writable(folder: Path) -> None:
         raise BadInput(asked, f"{place} cannot be written", do)
 
 
-def unique_names(paths: Sequence[Path]) -> list[str]:
-    """Return one file stem a path; one that is taken, in whatever letter case, gets -2, -3 ..."""
-    taken: set[str] = set()
-    names = []
-    for path in paths:
-        name, count = path.stem or "input", 2
-        while name.casefold() in taken:
-            name, count = f"{path.stem}-{count}", count + 1
-        taken.add(name.casefold())
-        names.append(name)
-    return names
-
-
 def save_png(path: Path, picture: Any) -> Path:
     """Write a PIL image, whole or not at all."""
     buffer = io.BytesIO()

@@ -100,6 +100,15 @@ class Journal:
         return at
 
 
+def read_records(path: Path) -> Iterator[Record]:
+    """Yield what is recorded so far, without touching the file: another process may be writing it."""
+    with path.open("rb") as file:
+        for line in file:
+            known = _parsed(line) if line.endswith(b"\n") else None
+            if known is not None:
+                yield _record(known)
+
+
 def _parsed(line: bytes) -> Json | None:
     """Return the content of a line, or None for a damaged one."""
     head, _, text = line.rstrip(b"\n").partition(b" ")
