@@ -27,6 +27,8 @@ from seewhy.types import Cells, Json, Maps
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from seewhy.show.exhibit import Exhibit
+
 FORMAT = 1
 SHOWN = 8
 """Samples that a notebook shows of a batch."""
@@ -260,6 +262,58 @@ class Attribution:
             bar=bar,
             unit=captions.unit(self.provenance, sample),
             caption=words,
+        )
+
+    def widget(self, **look: Any) -> Any:
+        """Return an interactive view for notebooks (Jupyter, VS Code, marimo): opacity, colours, probe, zoom.
+
+        Needs the extra `notebook`. The page paints: after it is shown no change of the look asks the kernel.
+
+        Parameters
+        ----------
+        **look
+            mode ("alpha", "mask", "contour", "map", "photo"), opacity, cmap, grey, fade, smooth; sign
+            ("both", "for", "against", "size"); clip, the quantile at which the scale ends, 0.5 to 1.
+
+        Returns
+        -------
+        anywidget.AnyWidget
+            With the traits of `seewhy.show.widget.widget`.
+
+        Raises
+        ------
+        MissingExtra
+            Without anywidget.
+        BadInput
+            For a clip, a look that does not exist, or where the front end was not built.
+        """
+        from seewhy.show.widget import widget
+
+        return widget([self.exhibit(i) for i in range(len(self))], look)
+
+    def exhibit(self, sample: int = 0) -> Exhibit:
+        """Return one sample as pages show it: photo, numbers, and what is to be said of them.
+
+        Raises
+        ------
+        BadInput
+            For a clip, which has frames.
+        """
+        from seewhy.show.exhibit import Exhibit
+
+        notes = self[sample].provenance
+        native = self.native[sample].numpy()
+        values = self.values[sample].numpy()
+        return Exhibit(
+            name=Path(str(notes["inputs"][0].get("path", f"input {sample}"))).name,
+            title=str(notes["method"]).replace("_", " "),
+            photo=self.photo(sample),
+            values=values,
+            native=native if native.ndim == 2 and native.shape != values.shape else None,
+            signed=self.signed,
+            unit=captions.unit(notes),
+            text=self.text_twin(sample),
+            caption=[captions.caption(notes)],
         )
 
     def photo(self, sample: int = 0) -> NDArray[np.uint8]:

@@ -15,9 +15,10 @@ from seewhy.attribution import Attribution
 from seewhy.metrics.meta.outcomes import RANDOM
 from seewhy.metrics.meta.reliability import Estimate, Reliability
 from seewhy.metrics.table import Summary
+from seewhy.report.entry import title_of
 from seewhy.report.leaderboard_data import Board, plain
 from seewhy.report.leaderboard_plots import critical_differences, distributions, interval
-from seewhy.report.sections import picture, score, title_of
+from seewhy.report.sections import picture, score
 from seewhy.show.colour import Scale
 from seewhy.show.curves import Curve, plot
 from seewhy.show.drawing import Look, painted, strip

@@ -1,4 +1,8 @@
-"""The report: one HTML file that needs no network, no scripts and no other file."""
+"""The report: one HTML file that needs no network and no other file.
+
+Its maps are pictures. An interactive report also holds their numbers and one script that paints them, let in
+by its hash alone; where scripts do not run the pictures stay.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,9 @@ from typing import Any
 from seewhy import captions
 from seewhy.errors import BadInput
 from seewhy.files import write_atomically
-from seewhy.report import sections
+from seewhy.report import live, sections
+from seewhy.report.entry import Entry
 from seewhy.report.numbers import Plot, means, plots
-from seewhy.report.sections import Entry
 
 LARGE = 30_000_000
 """Bytes above which a report is slow to open and to send."""
@@ -34,6 +38,7 @@ def write_report(
     curves: Sequence[Plot] = (),
     title: str = "Where the model looked",
     command: str = "",
+    interactive: bool = False,
 ) -> Path:
     """Write the report.
 
@@ -51,6 +56,9 @@ def write_report(
         Heading of the page.
     command
         What to type to get the same results.
+    interactive
+        Whether the maps can be probed and their look changed; needs the front end, which wheels contain, and
+        about 130 kB more for a map of 224 x 224.
 
     Returns
     -------
@@ -60,10 +68,12 @@ def write_report(
     Raises
     ------
     BadInput
-        When there is nothing to report, or the file cannot be written.
+        When there is nothing to report, the file cannot be written, or the front end was not built.
     """
     path = Path(path)
-    text = render(entries, table=table, curves=curves, title=title, command=command).encode()
+    text = render(
+        entries, table=table, curves=curves, title=title, command=command, interactive=interactive
+    ).encode()
     if len(text) > LARGE:
         warnings.warn(
             f"{path.name} has {len(text) / 1e6:.0f} MB; report fewer inputs at a time", stacklevel=2
@@ -80,7 +90,13 @@ def write_report(
 
 
 def render(
-    entries: Sequence[Entry], *, table: Any = None, curves: Sequence[Plot] = (), title: str, command: str = ""
+    entries: Sequence[Entry],
+    *,
+    table: Any = None,
+    curves: Sequence[Plot] = (),
+    title: str,
+    command: str = "",
+    interactive: bool = False,
 ) -> str:
     """Return the report as HTML text; parameters as in `write_report`."""
     single = [e.attributions and all(len(a) == 1 for a in e.attributions) for e in entries]
@@ -95,7 +111,8 @@ def render(
     for i, entry in enumerate(entries):
         aim = escape(captions.target(entry.attributions[0].provenance))
         about = f'<p class="lead">Explained: {aim}</p>'
-        parts.append((f"input-{i}", entry.name, about + sections.maps(entry) + sections.agreement(entry)))
+        maps = sections.maps(entry) + (live.numbers(entry) if interactive else "")
+        parts.append((f"input-{i}", entry.name, about + maps + sections.agreement(entry)))
     if lines or curves:
         shown = (sections.faithfulness(lines) if lines else "") + (sections.plots(curves) if curves else "")
         parts.append(("faithfulness", "Can the maps be believed?", shown))
@@ -109,6 +126,8 @@ def render(
         f'<section aria-labelledby="{key}"><h2 id="{key}">{escape(name)}</h2>{html}</section>'
         for key, name, html in parts
     )
+    code, source = live.script() if interactive else ("", "")
+    policy = f"{POLICY}; script-src {source}" if source else POLICY
     notes = entries[0].attributions[0].provenance
     count = f"{len(entries)} input{'s' if len(entries) > 1 else ''}"
     made = f"Made with SeeWhy {notes.get('versions', {}).get('seewhy', '')}".strip()
@@ -116,7 +135,7 @@ def render(
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title>
 <style>
@@ -136,7 +155,7 @@ def render(
 </main>
 <footer>{escape(made)}. This page is one file and loads nothing.</footer>
 </div>
-</body>
+{code}</body>
 </html>
 """
 

@@ -44,6 +44,11 @@ def describe(name: str) -> str:
     return f"{name} ({entry['kind']}{'' if entry['uniform'] else ', not uniform'})"
 
 
+def facts(name: str) -> dict[str, Any]:
+    """Return a colour map as JSON: `kind`, `uniform` and `hex`, three bytes a colour."""
+    return dict(_entry(name))
+
+
 @cache
 def table(name: str) -> Array:
     """Return the `(256, 3)` uint8 colours of a map, lowest value first; read-only.
