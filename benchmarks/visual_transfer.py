@@ -1,7 +1,7 @@
 """Do images made for one network mean the same to another? `python -m benchmarks.visual_transfer`.
 
 For each class an image is optimised on one network and shown to the other. Its rank among the 1,000 classes
-there is 1 where the image shows what both have learned; patterns that only fool the first give ranks by chance.
+there is 1 where the image shows what both have learned; patterns that only fool the first rank by chance.
 """
 
 from __future__ import annotations

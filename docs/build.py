@@ -1,8 +1,9 @@
 """Write the generated pages, and check the documents: `python docs/build.py [--check]`.
 
-Generated: docs/methods.md and docs/metrics.md from the registries, docs/concepts.md from its modules. With
-`--check` nothing is written; it fails when a page is out of date, a doctest in the package fails, a Python
-block of the README raises, or a local link leads nowhere.
+Generated: docs/methods.md and docs/metrics.md from the registries, docs/concepts.md from its modules, the
+table of keys in docs/studio.md from the page's own list. With `--check` nothing is written; it fails when a
+page is out of date, a doctest in the package fails, a Python block of the README raises, or a local link
+leads nowhere.
 """
 
 from __future__ import annotations
@@ -95,8 +96,8 @@ def concepts_page() -> str:
         "model, concepts, random images and, but for vectors alone, images to explain; on the command line",
         "`seewhy concepts cav`, `tcav` and `visual-tcav`. [What they are worth](concept-truth.md) where a",
         "network's reliance on something is known. Or concepts are what a network has already: channels",
-        "([galleries](galleries.md)) and directions that nobody named; images can be made that any of them, or a",
-        "class, answers to.",
+        "([galleries](galleries.md)) and directions that nobody named; images can be made that any of them,",
+        "or a class, answers to.",
     ]
     for cls, name in ((VisualTCAV, "VisualTCAV"), (TCAV, "TCAV"), (CAV, "CAV")):
         page = importlib.import_module(cls.__module__).__doc__ or ""
@@ -117,6 +118,17 @@ def concepts_page() -> str:
     page = importlib.import_module("seewhy.concepts.projections").__doc__ or ""
     lines += ["\n## Projections\n", as_markdown(page.strip())]
     return "\n".join(lines) + "\n"
+
+
+def studio_page() -> str:
+    """Return docs/studio.md with the keys that the page has now."""
+    listed = (ROOT / "web" / "src" / "studio" / "keys.ts").read_text(encoding="utf-8")
+    found = re.findall(r"cap: '([^']+)',.*?what: '([^']+)'", listed, flags=re.S)
+    panels = [("1 to 6", "Panel 1 to 6")] if "[1, 2, 3, 4, 5, 6].map(slot)" in listed else []
+    rows = [f"| {cap} | {what} |" for cap, what in [*found, *panels]]
+    table = "\n".join(["<!-- keys -->", "| key | what it does |", "|---|---|", *rows, "<!-- /keys -->"])
+    text = (DOCS / "studio.md").read_text(encoding="utf-8")
+    return re.sub(r"<!-- keys -->.*<!-- /keys -->", lambda _: table, text, flags=re.S)
 
 
 def as_markdown(page: str) -> str:
@@ -184,6 +196,7 @@ def main() -> int:
         DOCS / "methods.md": methods_page(),
         DOCS / "metrics.md": metrics_page(),
         DOCS / "concepts.md": concepts_page(),
+        DOCS / "studio.md": studio_page(),
     }
     if "--check" not in sys.argv[1:]:
         for path, text in pages.items():

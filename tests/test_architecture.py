@@ -15,7 +15,7 @@ SRC = Path(__file__).parents[1] / "src" / "seewhy"
 
 ORDER = [
     {"errors", "registry", "types"},
-    {"agreement", "execution", "extras", "files", "resize", "specs"},
+    {"agreement", "bundle", "execution", "extras", "files", "resize", "specs"},
     {"batching", "inputs"},
     {"models"},
     {"targets"},
@@ -28,6 +28,7 @@ ORDER = [
     {"report", "training"},
     {"runs"},
     {"verbs"},
+    {"studio"},
     {"cli", "__main__"},
 ]
 """Rooms, from the ground up: each may import from its own storey and those below."""
