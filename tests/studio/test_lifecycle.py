@@ -19,7 +19,14 @@ from studio_client import Client
 def test_the_command_prints_its_address_first_and_ends_when_asked(place: Path) -> None:
     words = ["studio", str(place / "photos"), "--model", f"{place / 'model.py'}:make", "--no-browser"]
     command = [sys.executable, "-m", "seewhy", *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Who was started in the background ignores it, and so do its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         address = process.stdout.readline().strip()
@@ -30,7 +37,10 @@ def test_the_command_prints_its_address_first_and_ends_when_asked(place: Path) -
         assert client.get("/api/models/0/labels")[0] == "ant"
         folder = Path(client.get("/api/images")[0]["path"]).parent
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        try:
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
         assert process.stdout.read() == ""
         assert "Traceback" not in process.stderr.read()
     assert folder.exists(), "the user's own photos stay"

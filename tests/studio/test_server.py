@@ -8,6 +8,7 @@ import io
 import json
 import shlex
 import threading
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
@@ -32,6 +33,13 @@ from seewhy.studio.networks import Network
 from seewhy.studio.outbox import Outbox
 from seewhy.studio.worker import Worker
 from studio_client import Client, unpacked
+
+
+def concluded(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine in a thread of its own: a browser that drives other tests keeps this one's loop."""
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(asyncio.run, work).result()
+
 
 LONG = {"masks": 1_000_000}
 
@@ -389,7 +397,7 @@ def test_of_frames_that_wait_only_the_newest_is_sent_and_never_the_last_is_lost(
         box.close()
         return [e.id async for e in box.events()]  # type: ignore[attr-defined]
 
-    assert asyncio.run(run()) == ["0", "5", "6"]
+    assert concluded(run()) == ["0", "5", "6"]
 
 
 def test_a_worker_outlives_whatever_its_jobs_do() -> None:
@@ -445,7 +453,7 @@ def test_prices_follow_what_runs_took(client: Client, running: Running, photo: s
 def test_a_model_that_cannot_be_loaded_says_why() -> None:
     network = Network("0", "no-such-model")
     with pytest.raises(seewhy.errors.BadInput):
-        asyncio.run(network.ready())
+        concluded(network.ready())
     assert network.state().state == "failed"
     assert "no-such-model" in network.state().error
     network.worker.close()
