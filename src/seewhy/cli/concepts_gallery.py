@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from seewhy.models.model import Model
 
 DEFAULT_GALLERY = Path("seewhy-gallery")
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".ppm")
-"""Files that count as photos, in any letter case."""
 
 
 def gallery(
@@ -142,9 +140,11 @@ def photos_in(folder: Path) -> list[Path]:
     asked = f"Asked for the photos in {folder}"
     if not folder.is_dir():
         raise BadInput(asked, "There is no such folder", "Give a folder of photos")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+    from seewhy.inputs.images import SUFFIXES
+
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not found:
-        raise BadInput(asked, "It holds none", f"Put photos there ({', '.join(ENDINGS[:4])} ...)")
+        raise BadInput(asked, "It holds none", f"Put photos there ({', '.join(SUFFIXES[:4])} ...)")
     return found
 
 

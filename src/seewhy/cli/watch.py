@@ -138,8 +138,7 @@ def read_frames(video: Path) -> Iterator[Image.Image]:
     """
     asked = f"Asked to watch {video}"
     if video.is_dir():
-        from seewhy.inputs.images import read_image
-        from seewhy.training.sources import SUFFIXES
+        from seewhy.inputs.images import SUFFIXES, read_image
 
         files = sorted(p for p in video.iterdir() if p.suffix.lower() in SUFFIXES)
         if not files:

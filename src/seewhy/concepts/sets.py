@@ -12,10 +12,9 @@ from torch import Tensor
 
 from seewhy.errors import BadInput, did_you_mean, nearest
 from seewhy.inputs.batch import Inputs
+from seewhy.inputs.images import SUFFIXES
 from seewhy.models.model import Model
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".ppm")
-"""Files of a folder that count as photos, in any letter case."""
 FEWEST = 6
 """Images of a concept, and random ones, below which nothing can be fitted and held out."""
 
@@ -80,7 +79,7 @@ class ImageSet:
             )
         files = _photos(folder)
         if not files:
-            raise BadInput(asked, "It holds no photo", f"Put photos there ({', '.join(ENDINGS[:4])} ...)")
+            raise BadInput(asked, "It holds no photo", f"Put photos there ({', '.join(SUFFIXES[:4])} ...)")
         return cls(name or folder.name, tuple(files))
 
     def take(self, rows: Sequence[int]) -> ImageSet:
@@ -162,4 +161,4 @@ def _enough(images: ImageSet, what: str) -> None:
 
 
 def _photos(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in ENDINGS and p.is_file())
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())

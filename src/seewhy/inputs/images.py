@@ -19,6 +19,12 @@ MAX_PIXELS = 100_000_000
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "AVIF", "JPEG2000", "TGA", "ICO")
 """Formats that are opened. Others are left out on purpose: EPS, for one, runs a PostScript program."""
 
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".ppm"),
+    *(".jpe", ".pgm", ".jp2", ".tga", ".ico"),
+)
+"""Endings, in any letter case, of the files of a folder that are taken for photos; the usual ones first."""
+
 _KNOWN = "JPEG, PNG, WebP, GIF, TIFF, BMP, PPM, AVIF, JPEG 2000, TGA and ICO"
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from seewhy.models.model import Model
@@ -82,12 +82,12 @@ def show(
         if not folder.is_dir():
             raise BadInput(f"Asked for the folder {folder}", "There is no such folder", "Check the path")
     folders += [p for p in photos if p.is_dir() and p not in folders]
-    models = list(model) if isinstance(model, list | tuple) else [model]
+    models: list[Any] = list(model) if isinstance(model, list | tuple) else [model]
     demo: list[tuple[str, Path]] = []
     if not photos:
         with contextlib.suppress(MissingExtra):
             demo = list(demo_photos().items())
-    session = Session.open(models, photos, folders, demo=demo, device=device)  # type: ignore[arg-type]
+    session = Session.open(models, photos, folders, demo=demo, device=device)
     try:
         running = Running(session, port)
     except BaseException:

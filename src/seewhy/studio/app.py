@@ -96,9 +96,9 @@ def openapi() -> dict[str, Any]:
     from pydantic.json_schema import models_json_schema
 
     description = described().openapi()
-    events = [(event, "serialization") for event in schema.described().values()]
+    events: list[Any] = [(event, "serialization") for event in schema.described().values()]
     _, definitions = models_json_schema(
-        events,  # type: ignore[arg-type]
+        events,
         ref_template="#/components/schemas/{model}",
     )
     schemas = description["components"]["schemas"]

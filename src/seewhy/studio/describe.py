@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from seewhy.metrics.base import Metric
     from seewhy.models.model import Model
 
-GROUPS: dict[str, str] = {
+GROUPS: dict[str, schema.Group] = {
     "cam": "layer",
     "gradient": "gradient",
     "masking": "black box",
@@ -46,7 +46,7 @@ def method_entry(cls: type[Method], model: Model, rate: float | None) -> schema.
         name=cls.name,
         title=cls.title,
         summary=summary(cls),
-        group=GROUPS[cls.__module__.split(".")[2]],  # type: ignore[arg-type]
+        group=GROUPS[cls.__module__.split(".")[2]],
         signed=method.signed,
         streams=cls.streams,
         targeted=method.targeted,

@@ -11,6 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from seewhy.studio import schema
+from seewhy.studio.refusals import Refused
 from seewhy.studio.session import Studio
 from seewhy.studio.sources import SIDE
 
@@ -37,7 +38,7 @@ async def upload(
         except BaseException as error:
             place.unlink(missing_ok=True)
             if isinstance(error, ClientDisconnect):
-                return Response(status_code=400)  # type: ignore[return-value]
+                raise Refused(400, "Asked to upload a photo", "It was broken off") from error
             raise
     return await run_in_threadpool(studio.sources.keep, place, name)
 

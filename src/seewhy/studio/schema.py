@@ -77,13 +77,16 @@ class Parameter(Message):
     help: str = ""
 
 
+Group: TypeAlias = Literal["layer", "gradient", "black box", "relevance", "attention", "optimised", "learned"]
+
+
 class MethodEntry(Message):
     """One method, as it goes with one model."""
 
     name: str
     title: str
     summary: str
-    group: Literal["layer", "gradient", "black box", "relevance", "attention", "optimised", "learned"]
+    group: Group
     """By what it needs; the heading in the picker."""
     signed: bool
     streams: bool

@@ -30,7 +30,6 @@ SIDE = 2048
 """Longest side at which a photo is shown."""
 THUMBNAIL, THUMBNAILS = 160, 2048
 """Longest side of a small picture, and how many of them are kept."""
-_ENDINGS = ("jpg jpeg jpe png webp gif tif tiff bmp ppm pgm avif jp2 tga ico").split()  # noqa: SIM905
 
 
 @dataclass(frozen=True)
@@ -160,9 +159,11 @@ class Sources:
 
     def _photos(self, folder: Path, most: int) -> tuple[list[tuple[Path, ImageEntry]], bool]:
         """Return the photos of a folder with their entries, and whether there are more."""
+        from seewhy.inputs.images import SUFFIXES
+
         found: list[tuple[Path, ImageEntry]] = []
         for path in _listed(folder):
-            if path.suffix.lower()[1:] not in _ENDINGS or not self._below(path.resolve()):
+            if path.suffix.lower() not in SUFFIXES or not self._below(path.resolve()):
                 continue
             if len(found) == most:
                 return found, True

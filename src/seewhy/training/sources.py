@@ -19,13 +19,12 @@ from torch import Tensor
 
 from seewhy.errors import BadInput
 from seewhy.execution import Execution
-from seewhy.inputs.images import as_photo, read_image
+from seewhy.inputs.images import SUFFIXES, as_photo, read_image
 from seewhy.models.model import Model
 from seewhy.models.preprocessing import Preprocessing
 from seewhy.perturb.counters import uniform
 from seewhy.types import Batch, Size
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
 _CACHE = 4 << 30
 """Bytes of decoded images that are kept; beyond, images are decoded whenever they are drawn."""
 
