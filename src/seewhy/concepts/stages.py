@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from seewhy.models.layers import Layer, useful_layers
+from seewhy.models.layer_trace import Layer
+from seewhy.models.layers import useful_layers
 from seewhy.models.model import Model
 from seewhy.types import Size
 

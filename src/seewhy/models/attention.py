@@ -143,9 +143,8 @@ def _found(model: Model, input_shape: Size) -> TokenAttention | str:
     known: tuple[Any, TokenAttention | str] | None = model.facts.get(("attention", input_shape))
     if known is not None and known[0] == built:
         return known[1]
-    grids = [layer.grid for layer in survey(model, input_shape) if layer.grid is not None]
     with model.untouched(), torch.inference_mode(False):
-        found = _explore(model, input_shape, grids)
+        found = _explore(model, input_shape)
     if found != _UNUSED:  # a head of zeros, say, may yet be trained
         model.facts["attention", input_shape] = built, found
     return found
@@ -191,16 +190,18 @@ class _Trace:
         self.noted.append(_Noted(probabilities, tuple(self.inside)))
 
 
-def _explore(model: Model, input_shape: Size, grids: Sequence[Grid]) -> TokenAttention | str:
+def _explore(model: Model, input_shape: Size) -> TokenAttention | str:
     """Find the attention of a network, or say why there is none to read."""
     x = Probe.of(input_shape).x[:2]
+    with torch.no_grad(), reading() as any_at_all:
+        model.answer(x[:1])
+    if not any_at_all:
+        return "its forward pass computes no attention"
     with torch.no_grad():
         own = model.answer(x).output
     trace = _Trace()
     with torch.enable_grad(), trace.watching(model.module), _Reader(trace.note, differentiable=True):
         explicit = model.answer(x).output
-    if not trace.noted:
-        return "its forward pass computes no attention"
     worst = float(
         (explicit.detach() - own).abs().max() / own.abs().max().clamp_min(torch.finfo(own.dtype).tiny)
     )
@@ -226,6 +227,7 @@ def _explore(model: Model, input_shape: Size, grids: Sequence[Grid]) -> TokenAtt
     if any(len(used[i]) != len(x) if used[i].ndim == 4 else len(used[i]) % len(x) for i in square):
         return "its tokens attend to each other within windows only"
     (length,) = lengths
+    grids = [layer.grid for layer in survey(model, input_shape) if layer.grid is not None]
     grid = next((g for g in grids if g.layout == "tokens" and g.prefix + prod(g.cells) == length), None)
     if grid is None:
         cells = next((g.cells for g in grids if prod(g.cells) == length), None)

@@ -1,7 +1,7 @@
 """The layers of a model: what they put out, how that lies over the input, and which of them a method can use.
 
-Two passes find out: one forward pass on a probe (see `seewhy.models.geometry`) gives every layer its grid,
-and one gradient of the answer says which layers it depends on. The default layer is the last in order of
+Passes on a probe find out, see `seewhy.models.layer_trace`; what they found is kept with the network. The
+default layer is found before all others, since most calls need no other. It is the last in order of
 execution that
 
 - has a grid of more than one cell over rows and columns,
@@ -17,78 +17,20 @@ name, and by what made it, so that a container that ends in a pooling layer coun
 
 from __future__ import annotations
 
-import re
-import weakref
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
 
-from seewhy.errors import BadInput, DoesNotFit, UnknownName, did_you_mean, nearest
-from seewhy.models.geometry import Probe, Reader
+from seewhy.errors import DoesNotFit, UnknownName, did_you_mean, nearest
 from seewhy.models.grids import Grid
-from seewhy.models.outputs import pick
+from seewhy.models.layer_trace import Layer, Survey, explored, last_useful
 from seewhy.models.untouched import structure
 from seewhy.types import Size
 
 if TYPE_CHECKING:
     from seewhy.models.model import Model
 
-_NEVER_DEFAULT = re.compile(r"pool|drop|identity|flatten|permute|stochasticdepth", re.IGNORECASE)
 _SHOWN = 6
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One layer as a forward pass found it.
-
-    Parameters
-    ----------
-    name, type
-        Its name in `module.named_modules()` and its class.
-    shape
-        Of its output, without the batch axis.
-    grid
-        How the output lies over the input; None where it does not.
-    live
-        Whether the answer depends on the cells of this output (patch tokens behind the last attention often
-        do not).
-    reason
-        Why it does not fit; "" when it does.
-    """
-
-    name: str
-    type: str
-    shape: Size
-    grid: Grid | None
-    live: bool
-    reason: str = ""
-
-    @property
-    def fits(self) -> bool:
-        """Whether a method that explains on a layer's grid can use it."""
-        return not self.reason
-
-
-@dataclass
-class _Called:
-    """A layer's last call: shape and grid of its output, or why it has none, who made it, calls so far."""
-
-    name: str
-    module: nn.Module
-    shape: Size
-    grid: Grid | str
-    maker: str
-    times: int
-
-
-@dataclass(frozen=True)
-class _Survey:
-    layers: list[Layer]
-    useful: list[Layer]  # the default first, then what comes before it; containers once
 
 
 def survey(model: Model, input_shape: Size) -> list[Layer]:
@@ -101,7 +43,7 @@ def survey(model: Model, input_shape: Size) -> list[Layer]:
     DoesNotFit
         When the network cannot run on inputs of this shape.
     """
-    return list(_surveyed(model, input_shape).layers)
+    return list(_surveyed(model, tuple(input_shape)).layers)
 
 
 def default_layer(model: Model, input_shape: Size) -> Layer:
@@ -112,8 +54,13 @@ def default_layer(model: Model, input_shape: Size) -> Layer:
     DoesNotFit
         When no layer fits.
     """
-    useful = _surveyed(model, input_shape).useful
-    if not useful:
+    shape = tuple(input_shape)
+    default: Layer | None = None
+    if _kept(model, "survey", shape) is None:
+        default = _kept(model, "default layer", shape) or _default(model, shape)
+    if default is None:
+        default = next(iter(_surveyed(model, shape).useful), None)
+    if default is None:
         why = (
             "it only runs forward"
             if not model.differentiable
@@ -124,7 +71,7 @@ def default_layer(model: Model, input_shape: Size) -> Layer:
             f"None fits: {why}",
             "Use a method that needs no layer",
         )
-    return useful[0]
+    return default
 
 
 def useful_layers(model: Model, input_shape: Size) -> list[Layer]:
@@ -136,7 +83,7 @@ def useful_layers(model: Model, input_shape: Size) -> list[Layer]:
         When no layer fits.
     """
     default_layer(model, input_shape)
-    return list(_surveyed(model, input_shape).useful)
+    return list(_surveyed(model, tuple(input_shape)).useful)
 
 
 def layer_of(model: Model, layer: str | None, input_shape: Size) -> Layer:
@@ -174,7 +121,10 @@ def grid_of(model: Model, layer: str, input_shape: Size) -> Grid:
 
 
 def _find(model: Model, layer: str, input_shape: Size) -> Layer:
-    result = _surveyed(model, input_shape)
+    default: Layer | None = _kept(model, "default layer", tuple(input_shape))
+    if default is not None and default.name == layer:
+        return default
+    result = _surveyed(model, tuple(input_shape))
     for found in result.layers:
         if found.name == layer:
             return found
@@ -193,11 +143,11 @@ def _refusal(model: Model, layer: Layer, input_shape: Size) -> DoesNotFit:
     return DoesNotFit(
         f"Asked for the layer {layer.name!r} of {model.name}",
         f"It put out {layer.shape} and does not fit: {layer.reason}",
-        _those_that_fit(_surveyed(model, input_shape)),
+        _those_that_fit(_surveyed(model, tuple(input_shape))),
     )
 
 
-def _those_that_fit(result: _Survey) -> str:
+def _those_that_fit(result: Survey) -> str:
     if not result.useful:
         return "No layer of this model fits"
     default, *others = result.useful
@@ -207,142 +157,33 @@ def _those_that_fit(result: _Survey) -> str:
     return f"Layers that fit: {', '.join(names[:_SHOWN])}{rest}"
 
 
-def _surveyed(model: Model, input_shape: Size) -> _Survey:
-    built = structure(model.module)
-    known: tuple[Any, _Survey] | None = model.facts.get(("survey", tuple(input_shape)))
-    if known is not None and known[0] == built:
-        return known[1]
+def _surveyed(model: Model, input_shape: Size) -> Survey:
+    known: Survey | None = _kept(model, "survey", input_shape)
+    if known is not None:
+        return known
     with model.untouched(), torch.inference_mode(False):
-        found = _explore(model, tuple(input_shape))
+        found = explored(model, input_shape)
     if found.useful:  # a head of zeros, say, may yet be trained
-        model.facts["survey", tuple(input_shape)] = built, found
+        _keep(model, "survey", input_shape, found)
     return found
 
 
-def _explore(model: Model, input_shape: Size) -> _Survey:
-    if len(input_shape) not in (3, 4):
-        raise BadInput(
-            f"Asked for the layers of {model.name} on inputs of shape {input_shape}",
-            "Inputs are (channels, height, width) or (channels, frames, height, width)",
-        )
-    probe = Probe.of(input_shape)
-    try:
-        called = _trace(model, probe)
-        with_grid = [c.name for c in called if isinstance(c.grid, Grid)]
-        live = (
-            _live(model, probe, {c.name: c.grid for c in called if isinstance(c.grid, Grid)})
-            if with_grid
-            else set()
-        )
-    except Exception as error:
-        first_line = (str(error).strip() or "no message").splitlines()[0]
-        raise DoesNotFit(
-            f"Asked for the layers of {model.name} on inputs of shape {input_shape}",
-            f"Its forward pass failed with {type(error).__name__}: {first_line}",
-            "Give inputs of the size that the model was made for",
-        ) from error
-    layers = []
-    for c in called:
-        grid = c.grid if isinstance(c.grid, Grid) else None
-        reason = c.grid if isinstance(c.grid, str) else ""
-        if not model.differentiable:
-            reason = "the model only runs forward"
-        elif grid is not None and c.name not in live:
-            reason = "the answer does not depend on its cells (their gradient is zero)"
-        layers.append(Layer(c.name, type(c.module).__name__, c.shape, grid, c.name in live, reason))
-    return _Survey(layers, _useful(layers, called))
-
-
-def _trace(model: Model, probe: Probe) -> list[_Called]:
-    """Run the probe through the network and read every layer's grid as its output passes by."""
-    reader = Reader(probe)
-    calls: dict[str, _Called] = {}
-    seen: dict[
-        int, tuple[weakref.ref[Tensor], int, str]
-    ] = {}  # id: tensor, its version, the layer that made it
-
-    def before(_module: nn.Module, args: Any, kwargs: Any) -> None:
-        for value in (*args, *kwargs.values()):
-            if isinstance(value, Tensor):
-                reader.meet(value)
-
-    def after(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def look(module: nn.Module, _args: Any, raw: Any) -> None:
-            try:
-                out = pick(raw)
-            except BadInput:
-                return
-            known = seen.get(id(out))
-            same = known is not None and known[0]() is out and known[1] == out._version
-            maker = known[2] if same and known is not None else name
-            seen[id(out)] = (weakref.ref(out), out._version, maker)
-            earlier = calls.pop(name, None)  # the last call counts, and its place in the order
-            times = 1 + (earlier.times if earlier else 0)
-            grid = reader.grid(out, _announced(raw, probe))
-            calls[name] = _Called(name, module, tuple(out.shape[1:]), grid, maker, times)
-
-        return look
-
-    with ExitStack() as hooks, torch.no_grad():
-        for name, module in model.module.named_modules():
-            hooks.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
-            if name:
-                hooks.callback(module.register_forward_hook(after(name)).remove)
-        model.answer(probe.x)
-    return list(calls.values())
-
-
-def _announced(raw: Any, probe: Probe) -> Size | None:
-    """Return the cells that a layer names beside its output, as multiscale video transformers do."""
-    if isinstance(raw, tuple | list):
-        for item in raw:
-            whole = isinstance(item, tuple | list | torch.Size) and all(type(i) is int for i in item)
-            if whole and len(item) == len(probe.size):
-                return tuple(item)
-    return None
-
-
-def _live(model: Model, probe: Probe, grids: dict[str, Grid]) -> set[str]:
-    """Return the layers in whose cells a random projection of the answer has a gradient."""
+def _default(model: Model, input_shape: Size) -> Layer | None:
+    """Look for the default layer from the end; None where it takes a survey."""
     if not model.differentiable:
-        return set()
-    with torch.enable_grad():
-        answer = model.answer(probe.x[1:2], list(grids), differentiable=True)
-        if not answer.output.requires_grad:
-            return set()
-        direction = torch.randn(answer.output.shape, generator=torch.Generator().manual_seed(1)).to(
-            answer.output
-        )
-        gradients = torch.autograd.grad(
-            (answer.output * direction).sum(), list(answer.activations.values()), allow_unused=True
-        )
-    return {
-        name
-        for name, g in zip(answer.activations, gradients, strict=True)
-        if g is not None and bool(grids[name].read(g).any())
-    }
+        return None
+    with model.untouched(), torch.inference_mode(False):
+        found = last_useful(model, input_shape)
+    if found is not None:
+        _keep(model, "default layer", input_shape, found)
+    return found
 
 
-def _useful(layers: list[Layer], called: list[_Called]) -> list[Layer]:
-    """Return the layers that fit and may be a default, last first, one for each tensor."""
-    types = {c.name: type(c.module) for c in called}
-    groups: dict[str, list[Layer]] = {}
-    for layer, call in zip(layers, called, strict=True):
-        if not layer.fits or layer.grid is None or max(layer.grid.cells[-2:]) == 1 or call.times > 1:
-            continue
-        # A layer that was called again later no longer stands for what it made before.
-        maker = types.get(call.maker, type(call.module))
-        if any(
-            issubclass(t, nn.Linear) or _NEVER_DEFAULT.search(t.__name__) for t in (maker, type(call.module))
-        ):
-            continue
-        groups.setdefault(call.maker, []).append(layer)
-    order = {layer.name: i for i, layer in enumerate(layers)}
-    outermost = [
-        min(group, key=lambda layer: (layer.name.count("."), -order[layer.name])) for group in groups.values()
-    ]
-    last = {
-        layer.name: max(order[m.name] for m in group)
-        for layer, group in zip(outermost, groups.values(), strict=True)
-    }
-    return sorted(outermost, key=lambda layer: last[layer.name], reverse=True)
+def _kept(model: Model, what: str, input_shape: Size) -> Any:
+    """Return what was found out, unless the network has been changed since."""
+    built, found = model.facts.get((what, input_shape), (None, None))
+    return found if built == structure(model.module) else None
+
+
+def _keep(model: Model, what: str, input_shape: Size, found: object) -> None:
+    model.facts[what, input_shape] = structure(model.module), found

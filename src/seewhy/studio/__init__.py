@@ -66,10 +66,14 @@ def show(
     >>> s.close()  # doctest: +SKIP
     """
     import contextlib
+    from importlib.util import find_spec
+    from threading import Thread
 
     from seewhy.errors import BadInput, MissingExtra
     from seewhy.extras import optional
 
+    if all(map(find_spec, ("fastapi", "uvicorn"))):
+        Thread(target=_import_torch, name="seewhy-torch", daemon=True).start()
     for package in ("fastapi", "uvicorn"):
         optional(package, package, "Asked for the studio", "pip install 'seewhy[studio]'")
     from seewhy.inputs.photos import demo_photos
@@ -99,3 +103,8 @@ def show(
         with running, contextlib.suppress(KeyboardInterrupt):
             running.wait()
     return running
+
+
+def _import_torch() -> None:
+    """Begin with what takes longest, beside the server's own start."""
+    import torch  # noqa: F401

@@ -31,7 +31,7 @@ async def explain(studio: Studio, request: schema.ExplainRequest) -> StreamingRe
     await network.current()
     explainer = request.parameters.get("explainer")
     file = str(studio.sources.inside(str(explainer))) if explainer else None
-    asked = resolved(request, network, path, file)
+    asked = await run_in_threadpool(resolved, request, network, path, file)  # the first time it imports much
     what, priority = f"{asked.method.title} of {path.name}", STREAMED if asked.method.streams else SINGLE
     job = Job(request.panel, what, priority, Outbox())
     job.does(partial(studio.explaining.begin, asked, request.resume))

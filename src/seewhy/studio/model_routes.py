@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/api")
 TOP = 5
+LATER = 2
 
 
 @router.get("/about")
@@ -51,8 +52,8 @@ async def labels(studio: Studio, model: str) -> list[str]:
 
 @router.get("/models/{model}/layers")
 async def layers(studio: Studio, model: str) -> list[schema.LayerEntry]:
-    """All layers in order of execution."""
-    return await studio.networks[model].call(describe.layer_entries)
+    """All layers in order of execution; a map that is waited for goes before them."""
+    return await studio.networks[model].call(describe.layer_entries, priority=LATER)
 
 
 @router.get("/models/{model}/methods")
@@ -65,7 +66,7 @@ async def methods(studio: Studio, model: str) -> list[schema.MethodEntry]:
 
         return [describe.method_entry(cls, known, network.rate) for cls in METHODS]
 
-    return await network.call(described)
+    return await network.call(described, priority=1)
 
 
 @router.get("/metrics")

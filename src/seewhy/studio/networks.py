@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -114,10 +115,10 @@ class Network:
         if not self.spec:
             self.weights = await self.call(lambda _: model.weights_hash)
 
-    async def call(self, function: Callable[[Model], T]) -> T:
+    async def call(self, function: Callable[[Model], T], priority: int = 0) -> T:
         """Return what a function makes of the model, called on its thread before everything that may wait."""
         model = await self.ready()
-        return await asyncio.wrap_future(self.worker.call(lambda: function(model)))
+        return await asyncio.wrap_future(self.worker.call(lambda: function(model), priority))
 
     def twin(self) -> Model:
         """Return the copy whose weights have all changed places; made once. On the worker's thread only."""
@@ -135,6 +136,7 @@ class Network:
             from seewhy.models.loading import load
             from seewhy.models.model import Model
 
+            threading.Thread(target=_read_methods, name="seewhy-methods", daemon=True).start()
             if isinstance(self._source, Model):
                 model = self._source
             else:
@@ -148,7 +150,7 @@ class Network:
                 )
             self.weights = model.weights_hash
             self._model = model
-            self.worker.call(partial(survey_of, model), priority=1)  # the first map of a layer needs it
+            self.worker.call(partial(_find_default, model))  # the first map needs it
             self.worker.call(self.timed, priority=9)  # when there is time
         except Exception as error:
             if isinstance(error, SeeWhyError):
@@ -180,11 +182,19 @@ class Networks:
             network.worker.close()
 
 
-def survey_of(model: Model) -> None:
-    """Find out about the layers of a model, which is kept with it."""
-    from seewhy.models.layers import survey
+def _read_methods() -> None:
+    """Import the methods beside what a worker does: the page asks for their list, and then for a map."""
+    with contextlib.suppress(Exception):  # who asks for them will be told
+        import seewhy.methods
+        import seewhy.studio.describe  # noqa: F401
 
-    survey(model, tuple(probe(model).shape[1:]))
+
+def _find_default(model: Model) -> None:
+    """Find the layer that is looked at when none is named, which is kept with the model."""
+    from seewhy.models.layers import default_layer
+
+    with contextlib.suppress(SeeWhyError):  # who asks for a map will be told
+        default_layer(model, tuple(probe(model).shape[1:]))
 
 
 def probe(model: Model) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from seewhy.errors import DoesNotFit
 from seewhy.methods.learned.stages import Stage, find_stages
 from seewhy.models import layers
-from seewhy.models.layers import Layer
+from seewhy.models.layer_trace import Layer
 from seewhy.models.model import Model
 from seewhy.types import Size
 

@@ -20,7 +20,7 @@ from torch.nn.functional import interpolate
 from seewhy.errors import BadInput, DoesNotFit
 from seewhy.models import layers
 from seewhy.models.grids import Grid
-from seewhy.models.layers import Layer
+from seewhy.models.layer_trace import Layer
 from seewhy.models.model import Model
 from seewhy.models.preprocessing import Preprocessing
 from seewhy.types import Batch, Size

@@ -34,7 +34,6 @@ export class Session {
           this.imagesReady = true
         })
         .catch(() => (this.imagesReady = true)),
-      this.metrics.load('metrics', (signal) => get<Of<'MetricEntry'>[]>('/api/metrics', signal)),
     ])
     this.models = this.about.value?.models ?? []
     for (const model of this.models) if (!settled(model)) void this.await(model.id)
@@ -84,8 +83,19 @@ export class Session {
     // Again once a pass was timed: then they have prices.
     const keep = this.methods.key.startsWith(`${model} `)
     void this.methods.load(`${model} ${timed}`, (signal) => get(`${path}/methods`, signal), keep)
-    void this.layers.load(model, (signal) => get(`${path}/layers`, signal))
     void this.labels.load(model, (signal) => get(`${path}/labels`, signal))
+  }
+
+  /** The model's layers: a look at all of them, which takes the model longer than a quick map. */
+  survey(model: string) {
+    if (!this.awaited(model)) return
+    const path = `/api/models/${encodeURIComponent(model)}/layers`
+    void this.layers.load(model, (signal) => get(path, signal))
+  }
+
+  /** What maps can be measured by; asked for where somebody compares them. */
+  measure() {
+    void this.metrics.load('metrics', (signal) => get<Of<'MetricEntry'>[]>('/api/metrics', signal))
   }
 
   /** The model's answer to a photo. */

@@ -74,6 +74,11 @@ export class Studio {
     return panel
   }
 
+  /** Whether a panel waits for its first map. */
+  get waiting(): boolean {
+    return this.view.slots.some((slot) => this.panel(slot).phase === 'waiting')
+  }
+
   /** The panel that the inspector speaks of. */
   get slot(): string {
     return this.view.slots[this.view.active] ?? this.view.slots[0] ?? 'grad_cam'
@@ -102,20 +107,27 @@ export class Studio {
   request(slot: string, randomised: boolean): Omit<ExplainRequest, 'panel'> | null {
     const { view, session } = this
     const entry = session.method(methodOf(slot))
-    if (!view.image || !entry || !session.image(view.image)) return null
+    if (!view.image || !session.image(view.image) || !session.model(view.model)) return null
+    if (!entry && (session.methods.value || !this.plain(slot))) return null
     if (view.versus !== null && this.target === null) return null
     const parameters = this.parametersOf(slot)
-    const layer = entry.takes_layer && !('layer' in parameters) ? view.layer : null
+    const layer = entry?.takes_layer && !('layer' in parameters) ? view.layer : null
     return {
       model: view.model,
       image: view.image,
-      method: entry.name,
+      method: methodOf(slot),
       parameters,
       layer,
-      target: entry.targeted ? this.target : null,
+      target: entry?.targeted ? this.target : null,
       seed: view.seed,
       randomised,
     } as Omit<ExplainRequest, 'panel'>
+  }
+
+  /** Whether a request says no more than method and photo: it can be made before the methods are known. */
+  private plain(slot: string): boolean {
+    const { layer, target, versus, parameters } = this.view
+    return layer === null && target === null && versus === null && !Object.keys(parameters[slot] ?? {}).length
   }
 
   /** Bring every panel to what it should show. */
@@ -123,7 +135,9 @@ export class Studio {
     const { view, session } = this
     const wanted = view.slots.flatMap((slot) => {
       const entry = session.method(methodOf(slot))
-      const go = !!entry?.fits && (runsItself(entry) || view.ran.includes(slot))
+      const known = session.methods.value !== null
+      const itself = known ? !!entry && runsItself(entry) : START.slots.includes(slot)
+      const go = (!known || !!entry?.fits) && (itself || view.ran.includes(slot))
       const twin = view.twins.includes(slot)
       return [
         { key: slot, request: this.request(slot, false), go, stopped: view.stopped[slot] ?? null },
