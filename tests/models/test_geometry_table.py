@@ -235,6 +235,8 @@ def test_default_layer_and_its_geometry(row: Row) -> None:
     assert found.name in names
     assert found.grid == Grid(row.layout, row.cells, row.prefix)  # type: ignore[arg-type]
     assert missed(model, found.name, row.cells, row.shape, found.grid.read, row.tolerance) == 0
+    survey(model, row.shape)
+    assert default_layer(model, row.shape) == found, "a look at the last calls finds what a look at all finds"
 
 
 def rolled(grid: Grid) -> Callable[[Tensor], Tensor]:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 import networks
 from seewhy.errors import BadInput, DoesNotFit, UnknownName
+from seewhy.models import layers
+from seewhy.models.layer_trace import LATE, explored
 from seewhy.models.layers import default_layer, grid_of, layer_of, survey
 from seewhy.models.model import Model
 
@@ -46,16 +48,30 @@ class Twice(nn.Module):
 
 
 def test_layers_stand_in_order_of_execution_with_their_shapes() -> None:
-    layers = survey(Model(net()), SHAPE)
-    assert [layer.name for layer in layers] == ["0.0", "0.1", "0.2", "0", "1.0", "1.1", "1", "2", "3", "4"]
-    assert [layer.shape for layer in layers][2:4] == [(8, 16, 16), (8, 16, 16)]
-    assert {layer.name for layer in layers if layer.fits} == {"0.0", "0.1", "0.2", "0", "1.0", "1.1", "1"}
-    assert {layer.name: layer.reason for layer in layers}["2"] == "it has a single cell"
-    assert {layer.name: layer.reason for layer in layers}["4"].startswith("its output has no cells")
+    found = survey(Model(net()), SHAPE)
+    assert [layer.name for layer in found] == ["0.0", "0.1", "0.2", "0", "1.0", "1.1", "1", "2", "3", "4"]
+    assert [layer.shape for layer in found][2:4] == [(8, 16, 16), (8, 16, 16)]
+    assert {layer.name for layer in found if layer.fits} == {"0.0", "0.1", "0.2", "0", "1.0", "1.1", "1"}
+    assert {layer.name: layer.reason for layer in found}["2"] == "it has a single cell"
+    assert {layer.name: layer.reason for layer in found}["4"].startswith("its output has no cells")
 
 
 def test_the_default_is_the_outermost_name_of_the_last_live_map() -> None:
     assert default_layer(Model(net()), SHAPE).name == "1"
+
+
+@pytest.mark.parametrize("behind", [0, LATE, 2 * LATE])
+def test_the_default_needs_no_survey_unless_it_lies_far_from_the_end(
+    behind: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surveys: list[object] = []
+    monkeypatch.setattr(layers, "explored", lambda *asked: surveys.append(asked) or explored(*asked))
+    model = Model(nn.Sequential(*net(), *(nn.Identity() for _ in range(behind))))
+    assert default_layer(model, SHAPE).name == "1"
+    assert grid_of(model, "1", SHAPE).cells == (16, 16)
+    assert len(surveys) == (behind > 0)
+    survey(model, SHAPE)
+    assert default_layer(model, SHAPE).name == "1"
 
 
 def test_a_container_that_ends_in_pooling_is_not_the_default() -> None:
@@ -67,9 +83,9 @@ def test_a_container_that_ends_in_pooling_is_not_the_default() -> None:
 
 
 def test_a_layer_called_twice_stands_at_its_last_call_and_an_unread_one_is_not_live() -> None:
-    layers = survey(Model(Twice()), SHAPE)
-    assert [layer.name for layer in layers] == ["stem", "conv", "aside", "head"]
-    by_name = {layer.name: layer for layer in layers}
+    found = survey(Model(Twice()), SHAPE)
+    assert [layer.name for layer in found] == ["stem", "conv", "aside", "head"]
+    by_name = {layer.name: layer for layer in found}
     assert by_name["conv"].live
     assert by_name["aside"].grid is not None
     assert "does not depend" in by_name["aside"].reason

@@ -72,8 +72,9 @@ def show(
     from seewhy.errors import BadInput, MissingExtra
     from seewhy.extras import optional
 
+    heavy = Thread(target=_import_torch, name="seewhy-torch", daemon=True)
     if all(map(find_spec, ("fastapi", "uvicorn"))):
-        Thread(target=_import_torch, name="seewhy-torch", daemon=True).start()
+        heavy.start()
     for package in ("fastapi", "uvicorn"):
         optional(package, package, "Asked for the studio", "pip install 'seewhy[studio]'")
     from seewhy.inputs.photos import demo_photos
@@ -94,6 +95,7 @@ def show(
     session = Session.open(models, photos, folders, demo=demo, device=device)
     try:
         running = Running(session, port)
+        heavy.join()  # a browser would only slow it down
     except BaseException:
         session.close()
         raise

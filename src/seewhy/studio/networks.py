@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 _TIMED, _TIMING = 4, 0.12
 """Inputs of the pass that is timed, and seconds after which no other one is."""
+SETTLED = 1.0
+"""Seconds after loading in which what a page asks for first goes before timing."""
 LEARNT = 32
 """Passes from which a run says how fast the machine is."""
 TWIN_SEED = 0
@@ -151,7 +153,9 @@ class Network:
             self.weights = model.weights_hash
             self._model = model
             self.worker.call(partial(_find_default, model))  # the first map needs it
-            self.worker.call(self.timed, priority=9)  # when there is time
+            later = threading.Timer(SETTLED, self.worker.call, (self.timed, 9))  # when there is time
+            later.daemon = True
+            later.start()
         except Exception as error:
             if isinstance(error, SeeWhyError):
                 self.error = error
