@@ -17,7 +17,7 @@ from seewhy.models.model import Model
 from seewhy.models.outputs import Answer
 from seewhy.models.weights import sweep
 from seewhy.targets import BoundTarget, TargetLike
-from seewhy.types import Batch, Maps, Masks, Rows, ScoreKind, Scores
+from seewhy.types import Batch, Json, Maps, Masks, Rows, ScoreKind, Scores
 
 T = TypeVar("T")
 
@@ -68,6 +68,8 @@ class Question:
         The first pass with its graph, where it was kept (see `ask`).
     passes
         Counted as the work goes on.
+    notes
+        What the result shall say of the run, JSON-serialisable; added as the work goes on.
     weights
         `Model.weights_hash` as the question was asked.
     watched
@@ -91,6 +93,7 @@ class Question:
     execution: Execution
     first: Answer | None = None
     passes: Passes = field(default_factory=Passes)
+    notes: Json = field(default_factory=dict)
     weights: str = ""
     watched: bool = True
     again: Again | None = None
@@ -247,6 +250,6 @@ def ask(
         execution,
         answers[0] if keep else None,
         Passes(forward=len(x)),
-        weights,
-        watched,
+        weights=weights,
+        watched=watched,
     )

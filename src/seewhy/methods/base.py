@@ -245,6 +245,7 @@ class Method(ABC):
                     "parameters": self.parameters(),
                     "signed": self.signed,
                     "native": self.native,
+                    **question.notes,
                     **(estimate.notes or {}),
                     "steps": {"done": estimate.done, "total": estimate.total},
                     "passes": passes,
