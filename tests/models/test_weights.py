@@ -48,6 +48,25 @@ def test_a_sweep_tells_every_change_and_nothing_else() -> None:
     assert digest(net) == digest(networks.cnn())
 
 
+def test_a_sweep_tells_changes_and_exchanges_in_large_weights() -> None:
+    net = nn.Linear(701, 601, bias=False)  # blocks, a part of one, and a rest
+    flat = net.weight.data.view(-1)
+    before = sweep(net).settle()
+    for i in (0, 5, 70_000, 300_000, len(flat) - 1):
+        kept = flat[i].clone()
+        flat.view(torch.int32)[i] ^= 1  # the last digit
+        assert sweep(net).settle() != before
+        flat[i] = kept
+    for a, b in ((0, 2), (0, 512), (0, 131_072), (3, 130_000), (300_000, 300_001)):
+        flat[[a, b]] = flat[[b, a]]
+        assert sweep(net).settle() != before, f"{a} and {b} changed places"
+        flat[[a, b]] = flat[[b, a]]
+    assert sweep(net).settle() == before
+    rows, columns = flat[:131_072].view(256, 512), flat[131_072:262_144].view(256, 512)
+    rows[:2], columns[:, :2] = rows[:2].flip(0), columns[:, :2].flip(1)
+    assert sweep(net).settle() != before
+
+
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 def test_an_unsound_weight_is_found_and_named(bad: float) -> None:
     net = networks.cnn()
