@@ -7,8 +7,11 @@ import torch
 from torch import nn
 
 import networks
+from seewhy.errors import NotFinite
+from seewhy.models.model import Model
 from seewhy.models.untouched import parts, untouched
 from seewhy.models.weights import digest, sweep, unsound
+from seewhy.question import Checks
 
 
 class Shared(nn.Module):
@@ -65,6 +68,16 @@ def test_a_sweep_tells_changes_and_exchanges_in_large_weights() -> None:
     rows, columns = flat[:131_072].view(256, 512), flat[131_072:262_144].view(256, 512)
     rows[:2], columns[:, :2] = rows[:2].flip(0), columns[:, :2].flip(1)
     assert sweep(net).settle() != before
+
+
+def test_checks_say_late_what_is_unsound() -> None:
+    model, sound, not_so = Model(networks.cnn()), torch.tensor(True), torch.tensor(False)
+    assert Checks(model, sweep(model.module), sound).weights == model.weights_hash
+    with pytest.raises(NotFinite, match="It holds NaN or infinity"):
+        _ = Checks(model, sweep(model.module), not_so).weights
+    next(model.module.parameters()).data.view(-1)[0] = torch.nan
+    with pytest.raises(NotFinite, match=r"Its weight '0\.weight'"):
+        _ = Checks(model, sweep(model.module), not_so).weights
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])

@@ -7,6 +7,8 @@ the same function; what differs is rounding. A rectifier whose input is almost 0
 so that single gradients of deep networks differ by about a thousandth, as far as those of the network itself
 are from gradients in double precision. A trial at a few points of the run looks for more than that.
 
+Methods whose path turns on which gradient is larger (guided IG, descents on masks) ask the network itself.
+
 The number of points of a sample alone decides whether there is a trial, so that the same question gets the
 same bits, and a batch what its samples get alone.
 """

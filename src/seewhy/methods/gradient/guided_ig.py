@@ -34,7 +34,6 @@ from torch import Tensor
 from seewhy.methods.base import METHODS, Cost, Estimate, Method, Need, Paper, channel_sum, require
 from seewhy.methods.gradient.completeness import completeness, start_scores
 from seewhy.methods.gradient.slopes import slopes
-from seewhy.perturb.differentiation import differentiated
 from seewhy.perturb.operators import operator
 from seewhy.question import Question
 from seewhy.types import Batch, Rows, Size
@@ -94,11 +93,10 @@ class GuidedIG(Method):
         x = question.x
         filled = operator(self.baseline).fill(question)
         start = torch.zeros_like(x) if filled is None else filled.expand_as(x)
-        quick = differentiated(question, self.steps, partial(_rows_of, x))
-        base = start_scores(quick, start, self.title)
+        base = start_scores(question, start, self.title)
         at, total = start.clone(), torch.zeros_like(x, dtype=torch.float32)
         for t in range(1, self.steps + 1):
-            g = torch.cat([s.values for s in slopes(quick, 1, partial(_rows_of, at), self.title)])
+            g = torch.cat([s.values for s in slopes(question, 1, partial(_rows_of, at), self.title)])
             before = at
             rows = zip(start, x, before, g, strict=True)
             at = torch.stack([self._moved(*row, t / self.steps) for row in rows])
