@@ -312,7 +312,9 @@ def integrated_gradients(s: Setting) -> Contest:
                 lambda: peers.captum_gradients(s.net, s.one, s.target, steps, batch),
             ),
         ],
-        tolerance=5e-3 if s.cuda else 1e-3,
+        # Rounding moves a rectifier whose input is almost 0 to its other side: maps by the network itself are as
+        # far from those in double precision.
+        tolerance=2e-2,
     )
 
 

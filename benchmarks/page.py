@@ -27,7 +27,8 @@ a model's first long run costs once (a trial of precisions, or compiling) is not
 result. Where two claim the same map, the run fails unless they agree.
 
 SeeWhy can be faster than the floor: on processors it scores with a copy of the network whose batch
-normalisation is folded into the convolutions and whose weights lie channels last. `resnet50` and `vit_b16`
+normalisation is folded into the convolutions and whose weights lie channels last; methods that take many
+gradients of an input take them from it, too. `resnet50` and `vit_b16`
 are untrained; their scores hardly react to small windows, so that automatic precision stays single there,
 and the line "as asked" shows what half precision would take. Peers run with torch's default TensorFloat-32 on
 accelerators.

@@ -129,3 +129,37 @@ def batch(shape: tuple[int, ...], n: int = 2, seed: int = 7) -> Tensor:
     x = torch.randn(n, *shape, generator=generator)
     pool = nn.functional.avg_pool3d if len(shape) == 4 else nn.functional.avg_pool2d
     return pool(x, 3, stride=1, padding=1) * 2
+
+
+class Normalised(nn.Module):
+    """Convolutions with batch normalisation, one of them read on the way if asked."""
+
+    def __init__(self, *, peek: bool = False, twice: bool = False) -> None:
+        super().__init__()
+        self.peek, self.twice = peek, twice
+        self.conv1, self.bn1 = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.conv2, self.bn2 = nn.Conv2d(8, 8, 3, padding=1, groups=4), nn.BatchNorm2d(8, affine=False)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        raw = self.conv1(x)
+        x = self.bn1(raw).relu()
+        x = self.bn2(self.conv2(x)).relu()
+        if self.twice:
+            x = self.bn2(self.conv2(x)).relu()
+        if self.peek:
+            x = x + raw
+        return self.head(x.mean((2, 3)))
+
+
+def normalised(**options: bool) -> nn.Module:
+    """Return a `Normalised` with statistics that are not 0 and 1, in evaluation mode."""
+    torch.manual_seed(1)
+    net = Normalised(**options)
+    with torch.no_grad():
+        for _ in range(3):
+            net(3 * torch.randn(64, 3, 16, 16) + 1)
+        net.bn1.weight.uniform_(0.5, 2)
+        net.bn1.bias.uniform_(-1, 1)
+        net.head.weight.mul_(20)
+    return net.eval()

@@ -71,7 +71,8 @@ def display_pixels(model: Model, batch: Inputs) -> Tensor:
     """
     x = batch.tensor.detach().float()
     if model.preprocess is not None and len(model.preprocess.mean) == x.shape[1]:
-        return torch.stack([model.preprocess.display(sample) for sample in x])
+        # All at once: the samples stand where one of them has its first axis behind the channels.
+        return model.preprocess.display(x.transpose(0, 1)).transpose(0, 1).contiguous()
     low, high = x.flatten(1).amin(1), x.flatten(1).amax(1)
     span = (high - low).clamp_min(1e-12)
     shape = (-1, *[1] * (x.ndim - 1))

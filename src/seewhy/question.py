@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -15,9 +16,9 @@ from seewhy.errors import DoesNotFit, NotFinite
 from seewhy.execution import Execution, Passes
 from seewhy.models.model import Model
 from seewhy.models.outputs import Answer
-from seewhy.models.weights import sweep
+from seewhy.models.weights import Sweep, sweep
 from seewhy.targets import BoundTarget, TargetLike
-from seewhy.types import Batch, Maps, Masks, Rows, ScoreKind, Scores
+from seewhy.types import Batch, Json, Maps, Masks, Rows, ScoreKind, Scores
 
 T = TypeVar("T")
 
@@ -49,6 +50,37 @@ class Again(Protocol):
 
 
 @dataclass(frozen=True)
+class Checks:
+    """Whether weights and answer of a model are sound: an accelerator finds out while more is launched.
+
+    Parameters
+    ----------
+    model
+        The model.
+    look
+        At its weights; begun.
+    finite
+        Whether its answer is finite: one boolean, on the device.
+    """
+
+    model: Model
+    look: Sweep
+    finite: Tensor
+
+    @cached_property
+    def weights(self) -> str:
+        """Hash of the weights, provided that they and the answer are finite; see `Question.weights`."""
+        found = self.model.check_weights(self.look)
+        if not bool(self.finite):
+            raise NotFinite(
+                f"Asked {self.model.name} for its answer",
+                "It holds NaN or infinity",
+                "Check the input's normalisation and the model's precision",
+            )
+        return found
+
+
+@dataclass(frozen=True)
 class Question:
     """What a method is asked. Make one with `ask`, inside `model.untouched()`.
 
@@ -68,8 +100,10 @@ class Question:
         The first pass with its graph, where it was kept (see `ask`).
     passes
         Counted as the work goes on.
-    weights
-        `Model.weights_hash` as the question was asked.
+    notes
+        What the result shall say of the run, JSON-serialisable; added as the work goes on.
+    checks
+        Whether weights and answer are sound; asked at the latest with `weights`.
     watched
         Whether somebody looks at estimates before the last one; a method may skip them otherwise.
     again
@@ -91,10 +125,22 @@ class Question:
     execution: Execution
     first: Answer | None = None
     passes: Passes = field(default_factory=Passes)
-    weights: str = ""
+    notes: Json = field(default_factory=dict)
+    checks: Checks | None = None
     watched: bool = True
     again: Again | None = None
     truth: Masks | Maps | None = None
+
+    @property
+    def weights(self) -> str:
+        """`Model.weights_hash` as the question was asked.
+
+        Raises
+        ------
+        NotFinite
+            When a weight or the answer holds NaN or infinity.
+        """
+        return "" if self.checks is None else self.checks.weights
 
     def answer(self, x: Batch, layers: Sequence[str] = (), *, differentiable: bool = False) -> Answer:
         """Run the model on `x`, keeping `layers` and whatever the target reads."""
@@ -222,13 +268,11 @@ def ask(
     looking = sweep(model.module)  # accelerators do this while the first pass is being launched
     answers = list(in_batches(len(x), size, replace(execution, progress=None), run, "first pass"))
     output = torch.cat([a.output.detach() for a in answers])
-    weights = model.check_weights(looking)
-    if not bool(output.isfinite().all()):
-        raise NotFinite(
-            f"Asked {model.name} for its answer",
-            "It holds NaN or infinity",
-            "Check the input's normalisation and the model's precision",
-        )
+    checks = Checks(model, looking, output.isfinite().all())
+    if not (keep and graph and output.is_cuda):
+        _ = (
+            checks.weights
+        )  # now, unless what follows is one backward pass, for which the device need not wait
     bound = targets.bind(target, model, replace(answers[0], output=output), prefers)
     starts = [sum(len(a.output) for a in answers[:i]) for i in range(len(answers))]
     with torch.no_grad():
@@ -247,6 +291,6 @@ def ask(
         execution,
         answers[0] if keep else None,
         Passes(forward=len(x)),
-        weights,
-        watched,
+        checks=checks,
+        watched=watched,
     )

@@ -16,6 +16,7 @@ from seewhy.agreement import Agreement
 from seewhy.batching import default_batch_size
 from seewhy.concepts import MACO, FeatureVisualisation
 from seewhy.concepts.views import Crops, Transforms
+from seewhy.errors import NotFinite
 from seewhy.execution import Execution
 from seewhy.inputs.photos import demo_photos
 from seewhy.methods.optimised import descent
@@ -174,3 +175,14 @@ def test_an_execution_moves_the_model_there_and_back() -> None:
     assert next(net.parameters()).device.type == "cpu"
     assert float((found.values - here.values).abs().max()) < 1e-4
     assert Execution().precision == "auto"
+
+
+def test_what_is_checked_behind_the_backward_pass_is_still_found() -> None:
+    net, x = networks.cnn().to("cuda"), networks.batch((3, 16, 16)).to("cuda")
+    sound = seewhy.explain(net, x, target=1)  # Grad-CAM; its layer is known from now on
+    here = seewhy.explain(networks.cnn(), x.cpu(), target=1)
+    torch.testing.assert_close(sound.values, here.values, rtol=1e-3, atol=1e-4)
+    assert sound.provenance["weights_sha256"] == here.provenance["weights_sha256"]
+    next(net.parameters()).data.view(-1)[0] = torch.nan
+    with pytest.raises(NotFinite, match=r"Its weight '0\.weight'"):
+        seewhy.explain(net, x, target=1)

@@ -7,8 +7,11 @@ import torch
 from torch import nn
 
 import networks
+from seewhy.errors import NotFinite
+from seewhy.models.model import Model
 from seewhy.models.untouched import parts, untouched
 from seewhy.models.weights import digest, sweep, unsound
+from seewhy.question import Checks
 
 
 class Shared(nn.Module):
@@ -46,6 +49,35 @@ def test_a_sweep_tells_every_change_and_nothing_else() -> None:
     weight.data.copy_(kept)
     assert sweep(net).settle() == before
     assert digest(net) == digest(networks.cnn())
+
+
+def test_a_sweep_tells_changes_and_exchanges_in_large_weights() -> None:
+    net = nn.Linear(701, 601, bias=False)  # blocks, a part of one, and a rest
+    flat = net.weight.data.view(-1)
+    before = sweep(net).settle()
+    for i in (0, 5, 70_000, 300_000, len(flat) - 1):
+        kept = flat[i].clone()
+        flat.view(torch.int32)[i] ^= 1  # the last digit
+        assert sweep(net).settle() != before
+        flat[i] = kept
+    for a, b in ((0, 2), (0, 512), (0, 131_072), (3, 130_000), (300_000, 300_001)):
+        flat[[a, b]] = flat[[b, a]]
+        assert sweep(net).settle() != before, f"{a} and {b} changed places"
+        flat[[a, b]] = flat[[b, a]]
+    assert sweep(net).settle() == before
+    rows, columns = flat[:131_072].view(256, 512), flat[131_072:262_144].view(256, 512)
+    rows[:2], columns[:, :2] = rows[:2].flip(0), columns[:, :2].flip(1)
+    assert sweep(net).settle() != before
+
+
+def test_checks_say_late_what_is_unsound() -> None:
+    model, sound, not_so = Model(networks.cnn()), torch.tensor(True), torch.tensor(False)
+    assert Checks(model, sweep(model.module), sound).weights == model.weights_hash
+    with pytest.raises(NotFinite, match="It holds NaN or infinity"):
+        _ = Checks(model, sweep(model.module), not_so).weights
+    next(model.module.parameters()).data.view(-1)[0] = torch.nan
+    with pytest.raises(NotFinite, match=r"Its weight '0\.weight'"):
+        _ = Checks(model, sweep(model.module), not_so).weights
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])

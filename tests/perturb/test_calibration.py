@@ -20,41 +20,8 @@ from seewhy.targets import Neuron
 SHAPE = (3, 16, 16)
 
 
-class Normalised(nn.Module):
-    """Convolutions with batch normalisation, one of them read on the way if asked."""
-
-    def __init__(self, *, peek: bool = False, twice: bool = False) -> None:
-        super().__init__()
-        self.peek, self.twice = peek, twice
-        self.conv1, self.bn1 = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
-        self.conv2, self.bn2 = nn.Conv2d(8, 8, 3, padding=1, groups=4), nn.BatchNorm2d(8, affine=False)
-        self.head = nn.Linear(8, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        raw = self.conv1(x)
-        x = self.bn1(raw).relu()
-        x = self.bn2(self.conv2(x)).relu()
-        if self.twice:
-            x = self.bn2(self.conv2(x)).relu()
-        if self.peek:
-            x = x + raw
-        return self.head(x.mean((2, 3)))
-
-
-def network(**options: bool) -> nn.Module:
-    torch.manual_seed(1)
-    net = Normalised(**options)
-    with torch.no_grad():
-        for _ in range(3):
-            net(3 * torch.randn(64, *SHAPE) + 1)  # statistics that are not 0 and 1
-        net.bn1.weight.uniform_(0.5, 2)
-        net.bn1.bias.uniform_(-1, 1)
-        net.head.weight.mul_(20)
-    return net.eval()
-
-
 def pose(net: nn.Module | None = None, target: object = 1, n: int = 2, **options: object) -> Question:
-    model = Model(net or network())
+    model = Model(net or networks.normalised())
     return ask(model, networks.batch(SHAPE, n=n), target, Execution(**options), "probability")  # type: ignore[arg-type]
 
 
@@ -68,7 +35,7 @@ def found(question: Question, edits: MaskEdits | None = None) -> Calibration:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_replica_gives_the_same_answers(dtype: torch.dtype) -> None:
-    net, x = network(), networks.batch(SHAPE, n=4)
+    net, x = networks.normalised(), networks.batch(SHAPE, n=4)
     before = {k: v.clone() for k, v in net.state_dict().items()}
     replica = replicate(net, x, dtype, fold=True)
     assert replica.folded == 2
@@ -79,7 +46,7 @@ def test_a_replica_gives_the_same_answers(dtype: torch.dtype) -> None:
 
 
 def test_what_is_called_twice_is_not_folded() -> None:
-    net, x = network(twice=True), networks.batch(SHAPE)
+    net, x = networks.normalised(twice=True), networks.batch(SHAPE)
     replica = replicate(net, x, torch.float32, fold=True)
     assert replica.folded == 1
     with torch.no_grad():
@@ -87,7 +54,7 @@ def test_what_is_called_twice_is_not_folded() -> None:
 
 
 def test_a_network_that_reads_what_was_folded_is_copied_without_folding() -> None:
-    question = pose(network(peek=True))
+    question = pose(networks.normalised(peek=True))
     replica = replicate(question.model.module, question.x, torch.float32, fold=True)
     with torch.no_grad():
         assert not torch.allclose(question.model.module(question.x), replica.module(question.x), atol=1e-3)
@@ -134,7 +101,7 @@ def test_halves_that_overflow_fall_back(monkeypatch: pytest.MonkeyPatch) -> None
 
         def __init__(self) -> None:
             super().__init__()
-            self.net = network()
+            self.net = networks.normalised()
 
         def forward(self, x: Tensor) -> Tensor:
             return (self.net(x) + 1e6) - 1e6 if x.dtype == torch.float32 else self.net(x) * 1e6
@@ -149,7 +116,7 @@ def test_a_network_that_cannot_be_copied_scores_itself() -> None:
     class Single(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.net = network()
+            self.net = networks.normalised()
 
         def __deepcopy__(self, memo: object) -> nn.Module:
             raise RuntimeError("there is only one")
@@ -163,7 +130,7 @@ def test_a_network_that_cannot_be_copied_scores_itself() -> None:
 
 
 def test_a_trial_is_made_once_and_again_when_weights_change() -> None:
-    net = network()
+    net = networks.normalised()
     first = found(pose(net))
     assert found(pose(net)) is first, "kept with the network, for every Model of it"
     with torch.no_grad():
@@ -180,7 +147,7 @@ def test_trial_passes_are_reported_apart() -> None:
 
 
 def test_short_runs_make_no_trial_but_use_an_earlier_one() -> None:
-    net = network()
+    net = networks.normalised()
     assert found(pose(net, n=1), masks(20)).replica is None
     assert found(pose(net, precision="fp32")).replica is not None
     assert found(pose(net, n=1, precision="fp32"), masks(20)).replica is not None
@@ -193,7 +160,9 @@ def test_targets_inside_the_network_are_read_from_an_unfolded_copy() -> None:
 
 
 def test_other_types_of_weights_are_left_alone() -> None:
-    question = ask(Model(network().double()), networks.batch(SHAPE).double(), 1, Execution(), "probability")
+    question = ask(
+        Model(networks.normalised().double()), networks.batch(SHAPE).double(), 1, Execution(), "probability"
+    )
     assert found(question).facts == {"precision": "float64"}
     assert found(question).replica is None
 

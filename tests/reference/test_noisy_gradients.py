@@ -47,7 +47,8 @@ def test_statistics_of_the_points_that_were_shown(batch_size) -> None:
             torch.testing.assert_close(ours[i], expected.float(), atol=1e-6, rtol=1e-4)
 
 
-def test_noise_has_the_deviation_asked_for() -> None:
+def test_noise_has_the_deviation_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seewhy.perturb.differentiation._WORTH", 41)  # a copy is shown what this one records
     recorded = networks.Recorded(networks.cnn()).eval()
     SmoothGrad(samples=40, noise=0.2)(recorded, X, CLASS)
     shown = torch.cat(recorded.shown)[len(X) :]

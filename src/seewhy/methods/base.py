@@ -218,11 +218,12 @@ class Method(ABC):
                 differentiable=self.differentiates,
                 watched=watched,
             )
+            # Unwatched, all happens in here: to leave the model as it was takes time, too. The estimate comes
+            # first, so that an accelerator has work while the host asks it for what the record holds.
+            last = None if watched else deque(self.estimate(question), maxlen=1).pop()
             notes = provenance.of_model(model, batch, question.weights)
             notes["inputs"] = provenance.of_inputs(model, batch, question)
             pixels = provenance.display_pixels(model, batch)
-            # Unwatched, all happens in here: to leave the model as it was takes time, too.
-            last = None if watched else deque(self.estimate(question), maxlen=1).pop()
         for estimate in self._watched(question) if last is None else (last,):
             passes = {
                 "forward": question.passes.forward // len(batch),
@@ -245,6 +246,7 @@ class Method(ABC):
                     "parameters": self.parameters(),
                     "signed": self.signed,
                     "native": self.native,
+                    **question.notes,
                     **(estimate.notes or {}),
                     "steps": {"done": estimate.done, "total": estimate.total},
                     "passes": passes,

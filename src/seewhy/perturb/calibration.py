@@ -118,7 +118,7 @@ def calibrate(question: Question, edits: Edits, read: Read | None, batch: int) -
     # Asked for by name, single precision gives a run the bits of the beginning of a longer one.
     least = sample if asked == "fp32" else sample * _WORTH
     if edits.count * len(question.x) < least and not forced:
-        earlier = model.facts.get(_replica_key(device, "fp32", not layers, question.x.ndim))
+        earlier = model.facts.get(replica_key(device, "fp32", not layers, question.x.ndim))
         if earlier is None or earlier[0] != question.weights or edits.count * len(question.x) < sample:
             return own
         return Calibration("fp32", earlier[1], {"precision": "fp32", "folded": earlier[1].folded})
@@ -173,7 +173,8 @@ def _search(trial: _Trial, asked: Precision, *, fold: bool) -> Calibration:
     return replace(best, facts={**best.facts, "tried": tried})
 
 
-def _replica_key(device: torch.device, precision: Precision, fold: bool, axes: int) -> tuple[object, ...]:
+def replica_key(device: torch.device, precision: Precision, fold: bool, axes: int) -> tuple[object, ...]:
+    """Return the name under which `Model.facts` keeps a copy, beside the weights that it was made of."""
     return ("replica", str(device), precision, fold, axes)
 
 
@@ -233,7 +234,7 @@ class _Trial:
     def _replica(self, precision: Precision, *, fold: bool) -> Replica:
         """Return the copy, made once for a network and a device."""
         model, x = self.question.model, self.question.x
-        key = _replica_key(x.device, precision, fold, x.ndim)
+        key = replica_key(x.device, precision, fold, x.ndim)
         known: tuple[str, Replica] | None = model.facts.get(key)
         if known is None or known[0] != self.question.weights:
             made = replicate(model.module, x, _DTYPES[precision], fold=fold)

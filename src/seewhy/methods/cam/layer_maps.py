@@ -64,8 +64,11 @@ class LayerMaps:
             For a layer that is not there, or that has no grid.
         """
         shape = tuple(question.x.shape[1:])
-        (layer,) = chosen_layer(named, question.model, shape)
-        return cls(question, layer, grid_of(question.model, layer, shape), named is not None)
+        if named is not None:
+            return cls(question, named, grid_of(question.model, named, shape), True)
+        default = default_layer(question.model, shape)
+        assert default.grid is not None, "a default layer has one"
+        return cls(question, default.name, default.grid, False)
 
     @property
     def notes(self) -> Json:

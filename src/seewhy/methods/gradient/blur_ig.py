@@ -34,6 +34,7 @@ from seewhy.batching import add_at
 from seewhy.methods.base import METHODS, Cost, Estimate, Method, Need, Paper, channel_sum, require
 from seewhy.methods.gradient.completeness import completeness, start_scores
 from seewhy.methods.gradient.slopes import slopes
+from seewhy.perturb.differentiation import differentiated
 from seewhy.question import Question
 from seewhy.types import Batch, Rows, Size
 
@@ -86,12 +87,13 @@ class BlurIG(Method):
             return torch.einsum("kij,kc...jl,kml->kc...im", rows[step], x[of], columns[step])
 
         total = torch.zeros_like(x, dtype=torch.float32)
-        for s in slopes(question, self.steps + 1, blurred, self.title):
+        quick = differentiated(question, self.steps + 1, blurred)
+        for s in slopes(quick, self.steps + 1, blurred, self.title):
             # Each gradient serves the step before it and the step behind it, by half.
             ahead = blurred(s.rows, (s.which + 1).clamp_max(self.steps))
             behind = blurred(s.rows, (s.which - 1).clamp_min(0))
             add_at(total, s.rows, s.values * (ahead - behind).float() / 2)
-        start = start_scores(question, blurred(question.rows, torch.zeros_like(question.rows)), self.title)
+        start = start_scores(quick, blurred(question.rows, torch.zeros_like(question.rows)), self.title)
         maps = channel_sum(total)
         yield Estimate(maps, reliability=completeness(question, maps, start))
 

@@ -35,6 +35,7 @@ from seewhy.methods.base import METHODS, Cost, Estimate, Method, Need, Paper, ch
 from seewhy.methods.gradient.completeness import completeness, start_scores
 from seewhy.methods.gradient.slopes import slopes
 from seewhy.perturb.counters import uniform
+from seewhy.perturb.differentiation import differentiated
 from seewhy.perturb.operators import operator
 from seewhy.question import Question
 from seewhy.types import Batch, Rows, Size
@@ -106,7 +107,7 @@ class ExpectedGradients(Method):
             start, along = drawn(rows, which)
             return torch.lerp(start, x[rows], along)
 
-        for s in slopes(question, self.samples, points, self.title):
+        for s in slopes(differentiated(question, self.samples, points), self.samples, points, self.title):
             start, _ = drawn(s.rows, s.which)
             add_at(total, s.rows, s.values * (x[s.rows] - start).float())
         maps = channel_sum(total / self.samples)

@@ -35,6 +35,7 @@ from seewhy.batching import add_at
 from seewhy.methods.base import METHODS, Cost, Estimate, Method, Need, Paper, channel_sum, require
 from seewhy.methods.gradient.completeness import completeness, start_scores
 from seewhy.methods.gradient.slopes import slopes
+from seewhy.perturb.differentiation import differentiated
 from seewhy.perturb.operators import operator
 from seewhy.question import Question
 from seewhy.types import Batch, Rows, Size
@@ -103,7 +104,6 @@ class IntegratedGradients(Method):
         filled = operator(self.baseline).fill(question)
         start_at = torch.zeros_like(x) if filled is None else filled.expand_as(x)
 
-        start_score = start_scores(question, start_at, self.title)
         nodes, weights = (torch.from_numpy(v).to(x) for v in RULES[self.rule](self.steps))
         shape = (-1, *[1] * (x.ndim - 1))
         integral = torch.zeros_like(x, dtype=torch.float32)
@@ -111,7 +111,9 @@ class IntegratedGradients(Method):
         def points(rows: Rows, step: Tensor) -> Batch:
             return torch.lerp(start_at[rows], x[rows], nodes[step].reshape(shape))
 
-        for s in slopes(question, self.steps, points, self.title):
+        quick = differentiated(question, self.steps, points)
+        start_score = start_scores(quick, start_at, self.title)
+        for s in slopes(quick, self.steps, points, self.title):
             add_at(integral, s.rows, s.values * weights[s.which].float().reshape(shape))
         maps = channel_sum(integral * (x - start_at).float())
         yield Estimate(maps, reliability=completeness(question, maps, start_score))

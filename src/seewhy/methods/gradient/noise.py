@@ -8,6 +8,7 @@ from torch import Tensor
 from seewhy.batching import add_at
 from seewhy.methods.base import require
 from seewhy.methods.gradient.slopes import slopes
+from seewhy.perturb.differentiation import differentiated
 from seewhy.question import Question
 from seewhy.types import Batch, Rows
 
@@ -30,7 +31,7 @@ def moments(question: Question, samples: int, noise: float, what: str) -> tuple[
         return x[rows] + spread[rows] * torch.stack([drawn[k] for k in which.tolist()])
 
     first, second = (torch.zeros_like(x, dtype=torch.float64) for _ in range(2))
-    for s in slopes(question, samples, points, what):
+    for s in slopes(differentiated(question, samples, points), samples, points, what):
         add_at(first, s.rows, s.values.double())
         add_at(second, s.rows, s.values.double().square())
     return first / samples, second / samples

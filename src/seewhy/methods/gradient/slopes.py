@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from seewhy.methods.base import channel_sum, require
+from seewhy.perturb.differentiation import Points
 from seewhy.perturb.edits import Jobs
 from seewhy.question import Question
 from seewhy.types import Batch, Maps, Rows
 
 Reduction = Literal["max_abs", "l2", "sum"]
-Points: TypeAlias = Callable[[Rows, Tensor], Batch]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def slopes(question: Question, count: int, points: Points, what: str) -> Iterato
     count
         Points for each sample.
     points
-        From rows and numbers of points, `(k,)` each, to model inputs `(k, c, *size)`.
+        Where they are.
     what
         Name of the work, for progress.
 

@@ -1,0 +1,118 @@
+"""Differentiation: which copy of the network gradients of its input are taken from.
+
+Methods that take many gradients of each input spend their time in the same two passes. On processors a
+`Replica` in single precision makes them in half to two thirds of the time: batch normalisation is folded into
+the convolutions, and these have their weights in the order of memory that they prefer. The folded network is
+the same function; what differs is rounding. A rectifier whose input is almost 0 may fall on the other side,
+so that single gradients of deep networks differ by about a thousandth, as far as those of the network itself
+are from gradients in double precision. A trial at a few points of the run looks for more than that.
+
+Methods whose path turns on which gradient is larger (guided IG, descents on masks) ask the network itself.
+
+The number of points of a sample alone decides whether there is a trial, so that the same question gets the
+same bits, and a batch what its samples get alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from seewhy.batching import is_out_of_memory
+from seewhy.models.replica import Replica, replicate
+from seewhy.perturb.calibration import Calibration, replica_key
+from seewhy.question import Question
+from seewhy.types import Batch, Rows
+
+Points: TypeAlias = Callable[[Rows, Tensor], Batch]
+"""From rows and numbers of points, `(k,)` each, to model inputs `(k, c, *size)`."""
+
+_WORTH = 8
+"""Points of each sample from which a trial pays, in the next run if not in this one."""
+_SAMPLE = 2
+"""Points in a trial."""
+_TRUE = 0.02
+"""Largest distance from the network's own gradients, as a part of their length."""
+
+
+def differentiated(question: Question, count: int, points: Points) -> Question:
+    """Return `question`, asked of what gives its gradients soonest; its notes say so where that is a copy.
+
+    Parameters
+    ----------
+    question
+        The inputs, model, target and options of the run.
+    count
+        Points for each sample at which gradients will be taken.
+    points
+        Where they will be taken.
+    """
+    model, x = question.model, question.x
+    plain = question.whole and model.dtype == torch.float32 and not question.target.layers
+    if not plain or x.device.type != "cpu" or count < _WORTH:
+        return question
+    if not any(isinstance(m, _BatchNorm) for m in model.module.modules()):
+        return question  # nothing to fold, and little to gain
+    score = str(question.target.descriptions[0].get("score"))
+    key = ("calibration", str(x.device), "gradients", tuple(x.shape[1:]), score)
+    known: tuple[str, Calibration] | None = model.facts.get(key)
+    if known is None or known[0] != question.weights:
+        known = question.weights, _tried(question, count, points)
+        model.facts[key] = known
+    found = known[1]
+    if found.replica is not None:
+        question.notes["gradients"] = found.facts
+    return found.question(question)
+
+
+def _tried(question: Question, count: int, points: Points) -> Calibration:
+    """Return what a trial finds."""
+    started = time.perf_counter()
+    which = torch.linspace(0, count - 1, _SAMPLE).long()
+    rows = torch.zeros_like(which)
+    at = points(rows, which).detach()
+    asked = replace(question, passes=replace(question.passes))  # trials are not counted
+    own = _gradients(asked, at, rows)
+    try:
+        replica = _replica(question)
+        found = Calibration("fp32", replica, {})
+        gap = _gradients(found.question(asked), at, rows) - own
+    except Exception as error:  # whatever a network raises when it is copied or its copy is run
+        if is_out_of_memory(error):
+            raise
+        return Calibration("fp32", None, {"failed": f"{type(error).__name__}: {error}"[:200]})
+    length = float(own.double().norm())
+    noise = float(gap.double().norm()) / length if length else float("inf")  # nothing to tell by
+    facts = {
+        "precision": "fp32",
+        "folded": replica.folded,
+        "noise": noise,
+        "trial_passes": 2 * len(at),
+        "trial_seconds": time.perf_counter() - started,
+    }
+    return Calibration("fp32", replica if noise <= _TRUE else None, facts)
+
+
+def _replica(question: Question) -> Replica:
+    """Return the folded copy, the scorer's if it has one."""
+    model, x = question.model, question.x
+    key = replica_key(x.device, "fp32", True, x.ndim)
+    known: tuple[str, Replica] | None = model.facts.get(key)
+    if known is None or known[0] != question.weights:
+        known = question.weights, replicate(model.module, x, torch.float32, fold=True)
+        model.facts[key] = known
+    return known[1]
+
+
+def _gradients(question: Question, at: Batch, rows: Rows) -> Batch:
+    """Return the `(k, c, *size)` gradients of the score at some points."""
+    at = at.clone().requires_grad_()
+    with torch.enable_grad():
+        scores = question.scores(at, rows)
+    return question.gradient(scores, at)
