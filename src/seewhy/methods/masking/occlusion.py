@@ -35,8 +35,8 @@ from typing import ClassVar
 
 from seewhy.errors import BadInput
 from seewhy.methods.base import METHODS, Cost, Estimate, Method, Native, Paper, require
+from seewhy.perturb.incremental.scoring import WindowScorer
 from seewhy.perturb.operators import operator
-from seewhy.perturb.scorer import Scorer
 from seewhy.perturb.windows import WindowEdits, Windows
 from seewhy.question import Question
 from seewhy.types import ScoreKind, Size
@@ -56,6 +56,8 @@ class Occlusion(Method):
         Pixels between positions, at most the window, in the same forms; None: half the window.
     operator
         What hidden pixels become: "mean", "constant:LEVEL", "blur:PERCENT", "noise:DEVIATION".
+    incremental
+        Whether a pass recomputes only what its window can change; None: on processors, where it pays.
     """
 
     name: ClassVar[str] = "occlusion"
@@ -72,6 +74,7 @@ class Occlusion(Method):
     window: int | tuple[int, ...] | None = None
     stride: int | tuple[int, ...] | None = None
     operator: str = "mean"
+    incremental: bool | None = None
 
     def __post_init__(self) -> None:
         for what, value in (("window", self.window), ("stride", self.stride)):
@@ -120,8 +123,8 @@ class Occlusion(Method):
     def estimate(self, question: Question) -> Iterator[Estimate]:
         """See `Method.estimate`."""
         windows = self.windows(tuple(question.x.shape[2:]))
-        scorer = Scorer(question, "windows")
-        scores = scorer.table(WindowEdits(windows, operator(self.operator).behind(question)))
+        scorer = WindowScorer(question, "windows", self.incremental)
+        scores = scorer.windows(WindowEdits(windows, operator(self.operator).behind(question)))
         fall = (question.clean[:, None] - scores).reshape(-1, *windows.counts)
         yield Estimate(
             fall,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -82,12 +82,14 @@ class Passing(Session):
     network
         As it was recorded.
     plan
-        What to do; its nodes hold what the sample makes of them.
+        What to do.
+    clean
+        What the nodes hold while the sample is unchanged, as recorded; a copy of what is needed is kept.
     """
 
-    def __init__(self, network: nn.Module, plan: Plan) -> None:
+    def __init__(self, network: nn.Module, plan: Plan, clean: Sequence[Tensor]) -> None:
         self.network, self.plan = network, plan
-        self._stores: dict[int, Store] = {}
+        self._stores = {i: Store(clean[i]) for i in plan.around}
         self._positions: list[Tensor] = []
         self._boxes: dict[int, tuple[list[Tensor], tuple[int, ...]]] = {}
         self._next = 0
@@ -105,17 +107,17 @@ class Passing(Session):
         """
         self._positions, self._boxes, self._next = positions, {}, 0
         starts, box = self._box(0)
-        cells = [_SAME.read(s, n) for s, n in zip(starts, box, strict=True)]
-        index = torch.arange(len(edited)).reshape(-1, *[1] * len(cells))
-        where = [
-            c.reshape(len(c), *(-1 if i == axis else 1 for i in range(len(cells))))
-            for axis, c in enumerate(cells)
-        ]
-        patch = edited[(index, slice(None), *where)].movedim(-1, 1)
+        patch = torch.stack(
+            [_cropped(one, at, box) for one, at in zip(edited, zip(*starts, strict=True), strict=True)]
+        )
         return self.finished(self.network(Tracked.of(self, 0, patch, tuple(edited.shape))))
 
     def call(
-        self, function: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any], maps: list[Tracked]
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        keywords: dict[str, Any],
+        maps: list[Tracked],
     ) -> Any:
         """See `Session.call`."""
         name, in_place = spoken(function, keywords)
@@ -128,7 +130,7 @@ class Passing(Session):
         if event.name != name or event.sources != tuple(t.node for t in maps):
             raise NoPatches("it does not do the same to every input")
         if event.node < 0:
-            return self.followed(self.on_wholes(function, args, keywords, maps), maps)
+            return self.followed(name, self.on_wholes(function, args, keywords, maps), maps)
         patch = self._patch(event.node, maps)
         if in_place:
             maps[0].node, maps[0].held = event.node, patch
@@ -148,9 +150,11 @@ class Passing(Session):
         assert step is not None
         starts, box = self._box(node)
         slides = step.slides or (_SAME,) * len(box)
-        cells = [slide.read(*along) for slide, *along in zip(slides, starts, box, strict=True)]
+        cells = [slide.read(start, n) for slide, start, n in zip(slides, starts, box, strict=True)]
         if step.slides is None:
-            return step.work(*(t.held if self._lies(t, starts, box) else self._taken(t, cells, 0.0) for t in maps))
+            return step.work(
+                *(t.held if self._lies(t, starts, box) else self._taken(t, cells, 0.0) for t in maps)
+            )
         if all(s == _SAME for s in slides) and self._lies(maps[0], starts, box):
             return step.work(maps[0].held)
         return step.work(self._taken(maps[0], cells, step.beyond))
@@ -161,8 +165,6 @@ class Passing(Session):
         return length == box and all(torch.equal(a, b) for a, b in zip(own, starts, strict=True))
 
     def _taken(self, t: Tracked, cells: list[Tensor], beyond: float) -> Tensor:
-        if t.node not in self._stores:
-            self._stores[t.node] = Store(self.plan.nodes[t.node].clean)
         store = self._stores[t.node]
         store.put(t.held)
         return store.take(cells, *self._box(t.node), beyond)
@@ -173,3 +175,10 @@ class Passing(Session):
             found = [a.box(p) for a, p in zip(self.plan.changed[node], self._positions, strict=True)]
             self._boxes[node] = [s for s, _ in found], tuple(n for _, n in found)
         return self._boxes[node]
+
+
+def _cropped(one: Tensor, at: Sequence[Tensor], box: tuple[int, ...]) -> Tensor:
+    """Return what lies in a box of one input."""
+    for axis, (start, length) in enumerate(zip(at, box, strict=True)):
+        one = one.narrow(axis + 1, int(start), length)
+    return one

@@ -9,15 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import accumulate
 from math import prod
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from seewhy.perturb.incremental.boxes import Changed
-from seewhy.perturb.incremental.recording import Event, Node
+from seewhy.perturb.incremental.recording import Event, Node, Recording
 from seewhy.perturb.windows import Windows
 
-Blocks = tuple[tuple[range, ...], ...]
+_DEARER = 1.1
+"""What a cell costs in a patch, in parts of what it costs in a whole map."""
+Blocks: TypeAlias = tuple[tuple[range, ...], ...]
 """For each axis, the runs of positions whose windows go through together."""
 
 
@@ -43,11 +46,13 @@ class Plan:
     Parameters
     ----------
     nodes, events
-        Of a recording. What the nodes hold is kept only where a patch reads its surroundings.
+        Of a recording.
     changed
         For each node what changes, one a axis.
     until
         Nodes from this one on are whole maps.
+    around
+        Nodes whose clean maps are needed: patches of them are put among their surroundings.
     whole, patched
         Multiply-adds of all windows without and with patches.
     """
@@ -56,6 +61,7 @@ class Plan:
     events: tuple[Event, ...]
     changed: tuple[tuple[Changed, ...], ...]
     until: int
+    around: frozenset[int]
     whole: int
     patched: int
 
@@ -65,7 +71,7 @@ class Plan:
         return self.whole / self.patched
 
 
-def changes(nodes: list[Node], windows: Windows) -> tuple[tuple[Changed, ...], ...]:
+def changes(nodes: tuple[Node, ...], windows: Windows) -> tuple[tuple[Changed, ...], ...]:
     """Return, for each node and axis, which cells each position of a window can change."""
     found: list[tuple[Changed, ...]] = []
     for node in nodes:
@@ -83,19 +89,18 @@ def changes(nodes: list[Node], windows: Windows) -> tuple[tuple[Changed, ...], .
     return tuple(found)
 
 
-def planned(
-    nodes: list[Node], events: list[Event], windows: Windows, cut: Blocks, multiply_adds: int
-) -> Plan:
-    """Return the plan that needs the fewest multiply-adds.
+def planned(recording: Recording, windows: Windows, cut: Blocks, multiply_adds: int) -> Plan:
+    """Return the plan that costs least.
 
     Parameters
     ----------
     multiply_adds
         Of one whole pass.
     """
+    nodes = tuple(recording.nodes)
     changed = changes(nodes, windows)
     count = prod(windows.counts)
-    saved = []
+    saved, worth = [], []
     for node, axes in zip(nodes, changed, strict=True):
         each = 0 if node.step is None else node.step.multiply_adds
         # Blocks are products of runs, so the sum over blocks is a product of sums.
@@ -104,10 +109,32 @@ def planned(
             for axis, runs in zip(axes, cut, strict=True)
         )
         saved.append(each * (count * prod(node.size) - cells))
-    totals = list(accumulate(saved))
-    best = max(totals)
-    until = totals.index(best) + 1 if best > 0 else 0
-    return Plan(tuple(nodes), tuple(events), changed, until, count * multiply_adds, count * multiply_adds - best)
+        worth.append(each * (count * prod(node.size) - _DEARER * cells))
+    totals = list(accumulate(worth))
+    # The last of the best: what follows without multiply-adds is cheaper on patches, too.
+    until = len(totals) - totals[::-1].index(max(totals)) if max(totals) > 0 else 0
+    whole = count * multiply_adds
+    events = tuple(recording.events)
+    around = _looked_around(nodes, events, changed, until)
+    return Plan(nodes, events, changed, until, around, whole, whole - sum(saved[:until]))
+
+
+def _looked_around(
+    nodes: tuple[Node, ...], events: tuple[Event, ...], changed: tuple[tuple[Changed, ...], ...], until: int
+) -> frozenset[int]:
+    """Return the nodes whose patches are ever put among their surroundings."""
+    unused = set(range(until)) - {s for e in events for s in e.sources}  # perhaps the answer
+    found = set(unused)
+    for event in events:
+        patched = 0 <= event.node < until
+        step = nodes[event.node].step if patched else None
+        alike = step is not None and step.slides is None
+        for source in event.sources:
+            if 0 <= source < until and not (
+                alike and all(map(Changed.same, changed[source], changed[event.node]))
+            ):
+                found.add(source)
+    return frozenset(found)
 
 
 def _under(windows: Windows, axis: int) -> Changed:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from seewhy.models.calls import map_tensors
 from seewhy.perturb.incremental.steps import Step, passes_on, spoken, step
 from seewhy.perturb.incremental.tracked import Session, Tracked
+from seewhy.types import Size
 
 
 @dataclass(frozen=True)
@@ -23,18 +24,13 @@ class Node:
         How; None for the input.
     sources
         The nodes that it is made of.
-    clean
-        `(1, c, *size)`: what it holds while the input is unchanged.
+    size
+        Cells along each axis.
     """
 
     step: Step | None
     sources: tuple[int, ...]
-    clean: Tensor
-
-    @property
-    def size(self) -> tuple[int, ...]:
-        """Cells along each axis."""
-        return tuple(self.clean.shape[2:])
+    size: Size
 
 
 @dataclass(frozen=True)
@@ -73,12 +69,19 @@ class Recording(Session):
     """
 
     def __init__(self, network: nn.Module, x: Tensor) -> None:
-        self.nodes, self.events = [Node(None, (), x)], list[Event]()
+        self.nodes = [Node(None, (), tuple(x.shape[2:]))]
+        self.clean = [x]
+        """What each node holds while the input is unchanged, `(1, c, *size)`."""
+        self.events: list[Event] = []
         self.answer = self.finished(network(Tracked.of(self, 0, x, tuple(x.shape))))
         """What the network returned."""
 
     def call(
-        self, function: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any], maps: list[Tracked]
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        keywords: dict[str, Any],
+        maps: list[Tracked],
     ) -> Any:
         """See `Session.call`."""
         name, in_place = spoken(function, keywords)
@@ -88,14 +91,15 @@ class Recording(Session):
         found = step(name, function, args, keywords, maps) if min(sources) >= 0 else None
         if found is None:
             self.events.append(Event(name, sources, -1))
-            return self.followed(self.on_wholes(function, args, keywords, maps), maps)
+            return self.followed(name, self.on_wholes(function, args, keywords, maps), maps)
         self.events.append(Event(name, sources, len(self.nodes)))
         if found.slides is None:  # its work writes into none of the maps
             held = found.work(*(t.held for t in maps))
         else:
             plain, named = map_tensors((args, keywords), lambda t: t.held if isinstance(t, Tracked) else t)
             held = function(*plain, **named)
-        self.nodes.append(Node(found, sources, held))
+        self.nodes.append(Node(found, sources, tuple(held.shape[2:])))
+        self.clean.append(held)
         if in_place:
             maps[0].node, maps[0].held = len(self.nodes) - 1, held
             return maps[0]

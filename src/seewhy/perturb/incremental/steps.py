@@ -18,14 +18,16 @@ from torch.nn import functional
 
 from seewhy.perturb.incremental.boxes import Slide
 
-_CELLWISE = frozenset(
-    """
-    relu relu6 leaky_relu elu selu celu gelu silu mish hardswish hardsigmoid hardtanh softplus softsign sigmoid
-    logsigmoid tanh tanhshrink hardshrink softshrink threshold clamp clamp_min clamp_max clip abs neg negative
-    positive exp log sqrt rsqrt reciprocal square pow sin cos add radd sub rsub subtract mul rmul multiply div
-    truediv rtruediv true_divide divide maximum minimum to float half bfloat16 type clone
-    """.split()
-)
+_CURVES = """
+    relu relu6 leaky_relu elu selu celu gelu silu mish hardswish hardsigmoid hardtanh softplus softsign
+    sigmoid logsigmoid tanh tanhshrink hardshrink softshrink threshold clamp clamp_min clamp_max clip abs exp
+    log sqrt rsqrt reciprocal square pow sin cos
+"""
+_ARITHMETIC = """
+    add radd sub rsub subtract mul rmul multiply div truediv rtruediv true_divide divide neg negative positive
+    maximum minimum to float half bfloat16 type clone
+"""
+_CELLWISE = frozenset(f"{_CURVES} {_ARITHMETIC}".split())
 _ALIASES = frozenset(("contiguous", "detach", "identity", "alias"))
 """Calls that give back what they are given."""
 _IN_PLACE = {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "ipow": "pow"}

@@ -1,7 +1,8 @@
 """Tensors that hand every call with them to a session: how a network's own forward code is followed.
 
 A `Tracked` tensor has the shape, type and device of the map that it stands for. The session holds what there
-is of it; what the tensor itself holds is NaN, so that code which reads it past the session cannot be silently wrong.
+is of it; what the tensor itself holds is NaN, so that code which reads it past the session cannot be silently
+wrong.
 """
 
 from __future__ import annotations
@@ -74,7 +75,11 @@ class Session(ABC):
 
     @abstractmethod
     def call(
-        self, function: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any], maps: list[Tracked]
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        keywords: dict[str, Any],
+        maps: list[Tracked],
     ) -> Any:
         """Do a call in which `maps` occur."""
 
@@ -83,7 +88,11 @@ class Session(ABC):
         """Return the whole map that `t` stands for."""
 
     def on_wholes(
-        self, function: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any], maps: list[Tracked]
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        keywords: dict[str, Any],
+        maps: list[Tracked],
     ) -> Any:
         """Do a call on whole maps."""
         for t in maps:
@@ -92,10 +101,12 @@ class Session(ABC):
         plain, named = map_tensors((args, keywords), lambda t: t.held if isinstance(t, Tracked) else t)
         return function(*plain, **named)
 
-    def followed(self, found: Any, maps: list[Tracked]) -> Any:
-        """Return the result of a call on whole maps so that what is done to it is followed."""
+    def followed(self, name: str, found: Any, maps: list[Tracked]) -> Any:
+        """Return the result of the call `name` on whole maps so that what is done to it is followed."""
+        if found is None:  # written in place
+            return None
         if not leaves(found):
-            raise NoPatches("it reads values of its activations")
+            raise NoPatches(f"its code looks at values, or at memory ({name})")
         known = {id(t.held): t for t in maps}
 
         def wrap(t: Any) -> Any:
