@@ -20,8 +20,8 @@ from seewhy.perturb.incremental.boxes import Slide
 
 _CURVES = """
     relu relu6 leaky_relu elu selu celu gelu silu mish hardswish hardsigmoid hardtanh softplus softsign
-    sigmoid logsigmoid tanh tanhshrink hardshrink softshrink threshold clamp clamp_min clamp_max clip abs exp
-    log sqrt rsqrt reciprocal square pow sin cos
+    sigmoid logsigmoid log_sigmoid tanh tanhshrink hardshrink softshrink threshold clamp clamp_min clamp_max
+    clip abs exp log sqrt rsqrt reciprocal square pow sin cos
 """
 _ARITHMETIC = """
     add radd sub rsub subtract mul rmul multiply div truediv rtruediv true_divide divide neg negative positive
