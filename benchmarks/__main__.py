@@ -26,8 +26,8 @@ from seewhy.inputs.photos import demo_photos
 
 MODELS = {"cpu": "efficientnet-lite0,mobilenet-v2,resnet50", "cuda": "resnet50,vit_b16"}
 TASKS = {
-    "cpu": "rise,occlusion,score_cam,deletion_insertion,imputation,road,grad_cam,integrated_gradients,"
-    "ablation_cam",
+    "cpu": "rise,occlusion,small_windows,score_cam,deletion_insertion,imputation,road,grad_cam,"
+    "integrated_gradients,ablation_cam",
     "cuda": ",".join(CONTESTS),
 }
 

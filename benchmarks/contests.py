@@ -149,18 +149,29 @@ def rise(s: Setting) -> Contest:
 
 
 def occlusion(s: Setting) -> Contest:
-    """Windows of 16 pixels every 8 over one photo."""
-    window, stride = (16, 8) if s.scale >= 1 else (32, 24)
+    """Windows of 16 pixels every 8 over one photo; fewer and larger ones where work is scaled down."""
+    return _occlusion(s, *((16, 8) if s.scale >= 1 else (32, 24)))
+
+
+def small_windows(s: Setting) -> Contest:
+    """Windows of 16 pixels side by side over one photo."""
+    return _occlusion(s, 16, 16)
+
+
+def _occlusion(s: Setting, window: int, stride: int) -> Contest:
     count = prod(-(-(side - window) // stride) + 1 for side in s.one.shape[2:])
     floor, *others = s.floors(count)
     score = Class(s.target, "logit")
 
-    def ours(precision: str) -> Tensor:
-        method = Occlusion(window=window, stride=stride)
-        return seewhy.explain(s.model, s.one, method=method, target=score, precision=precision).values
+    def ours(precision: str, incremental: bool | None = None) -> Attribution:
+        method = Occlusion(window=window, stride=stride, incremental=incremental)
+        return seewhy.explain(s.model, s.one, method=method, target=score, precision=precision)
 
+    told = ours("fp32").provenance["incremental"]
+    whole = [Entrant("SeeWhy, fp32 as asked, whole passes", lambda: ours("fp32", False).values, repeats=2)]
     entrants = [
-        *s.ours(ours),
+        *s.ours(lambda precision: ours(precision).values),
+        *(whole if told["used"] else []),
         *(
             Entrant(
                 f"captum, {each} an evaluation",
@@ -170,7 +181,10 @@ def occlusion(s: Setting) -> Contest:
             for each in (1, s.batch)
         ),
     ]
-    return Contest(f"Occlusion, {count} windows of {window}", count, floor, [*entrants, *others], rank=0.99)
+    task = f"Occlusion, {count} windows of {window}"
+    if told["used"]:
+        task += f", {told['times_fewer_multiply_adds']:.2f} times fewer multiply-adds"
+    return Contest(task, count, floor, [*entrants, *others], rank=0.99)
 
 
 def score_cam(s: Setting) -> Contest:
@@ -383,6 +397,7 @@ CONTESTS: dict[str, Callable[[Setting], Contest]] = {
     for c in (
         rise,
         occlusion,
+        small_windows,
         score_cam,
         deletion_insertion,
         imputation,

@@ -15,7 +15,9 @@ Formula
 Needs
     a forward pass.
 Cost
-    one forward pass a window, and one for the prediction.
+    one forward pass a window, and one for the prediction. Where it pays, on processors, a pass recomputes only
+    what its window can change (`incremental`): ResNet-50 needs 2.6 times fewer multiply-adds for windows of 16
+    pixels every 8, 2.2 times fewer for 32 every 16, and gives the same map.
 Paper
     Zeiler, Fergus: Visualizing and Understanding Convolutional Networks, ECCV 2014,
     https://arxiv.org/abs/1311.2901
@@ -23,7 +25,11 @@ Departures
     The paper shows the probability itself under each position of a grey square; we show its fall, by default
     behind the mean colour (`operator="constant:127.5"` is grey), spread over pixels as captum does. As in the
     paper the score is the probability; where that is saturated, ask for the logit. Windows over frames are
-    ours.
+    ours. Recomputing patches alone, exactly, is from Nakandala, Kumar, Papakonstantinou: Incremental and
+    Approximate Inference for Faster Occlusion-based Deep CNN Explanations, SIGMOD 2019,
+    https://adalabucsd.github.io/research-blog/research/2019/06/07/krypton.html; of it we leave out all that approximates, find the steps by
+    following the network's own forward code, and pass whole maps on from the layer at which patches stop
+    saving multiply-adds.
 """
 
 from __future__ import annotations
@@ -35,8 +41,8 @@ from typing import ClassVar
 
 from seewhy.errors import BadInput
 from seewhy.methods.base import METHODS, Cost, Estimate, Method, Native, Paper, require
+from seewhy.perturb.incremental.scoring import WindowScorer
 from seewhy.perturb.operators import operator
-from seewhy.perturb.scorer import Scorer
 from seewhy.perturb.windows import WindowEdits, Windows
 from seewhy.question import Question
 from seewhy.types import ScoreKind, Size
@@ -56,6 +62,8 @@ class Occlusion(Method):
         Pixels between positions, at most the window, in the same forms; None: half the window.
     operator
         What hidden pixels become: "mean", "constant:LEVEL", "blur:PERCENT", "noise:DEVIATION".
+    incremental
+        Whether a pass recomputes only what its window can change; None: on processors, where it pays.
     """
 
     name: ClassVar[str] = "occlusion"
@@ -72,6 +80,7 @@ class Occlusion(Method):
     window: int | tuple[int, ...] | None = None
     stride: int | tuple[int, ...] | None = None
     operator: str = "mean"
+    incremental: bool | None = None
 
     def __post_init__(self) -> None:
         for what, value in (("window", self.window), ("stride", self.stride)):
@@ -120,8 +129,8 @@ class Occlusion(Method):
     def estimate(self, question: Question) -> Iterator[Estimate]:
         """See `Method.estimate`."""
         windows = self.windows(tuple(question.x.shape[2:]))
-        scorer = Scorer(question, "windows")
-        scores = scorer.table(WindowEdits(windows, operator(self.operator).behind(question)))
+        scorer = WindowScorer(question, "windows", self.incremental)
+        scores = scorer.windows(WindowEdits(windows, operator(self.operator).behind(question)))
         fall = (question.clean[:, None] - scores).reshape(-1, *windows.counts)
         yield Estimate(
             fall,

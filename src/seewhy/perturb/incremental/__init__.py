@@ -1,0 +1,1 @@
+"""Forward passes that recompute only what a window of the input can change."""
