@@ -38,20 +38,21 @@ class ConceptOptions:
     encoder: Annotated[
         str | None,
         Parameter(
-            help="Of images and texts, for --text: hf:ORG/NAME or hf:FOLDER (CLIP, SigLIP), or FILE.py:FUNCTION "
-            "(which runs that file and returns a DualEncoder)."
+            help="Of images and texts, for --text: hf:ORG/NAME or hf:FOLDER (CLIP, SigLIP), or "
+            "FILE.py:FUNCTION (which runs that file and returns a DualEncoder)."
         ),
     ] = None
     photos: Annotated[
         Path | None,
         Parameter(
-            help="Unlabelled photos for --text, some of which show what it says; folders in it are searched, too."
+            help="Unlabelled photos for --text, some of which show what it says, a few hundred; folders "
+            "in it are searched, too."
         ),
     ] = None
     others: Annotated[
         Path | None,
         Parameter(
-            help="Text file of other texts, one a line, to compare with; the model's labels by default."
+            help="Text file of other texts, one a line, whose mean is taken off; the labels by default."
         ),
     ] = None
     template: Annotated[

@@ -69,6 +69,12 @@ def weights(vectors: Tensor, directions: Tensor, ridge: float) -> Tensor:
 
 def best_ridge(vectors: Tensor, features: Tensor) -> float:
     """Return the ridge of `RIDGES` with the smallest squared error on photos left out one at a time."""
+    errors = left_out_errors(vectors, features)
+    return RIDGES[min(range(len(RIDGES)), key=errors.__getitem__)]
+
+
+def left_out_errors(vectors: Tensor, features: Tensor) -> list[float]:
+    """Return, for each of `RIDGES`, the squared error of photos left out one at a time, summed over them."""
     z, h = _centred(vectors), _centred(features)
     u, s, _ = torch.linalg.svd(z, full_matrices=False)
     projected, mean = u.T @ h, float(s.square().sum()) / z.shape[1]
@@ -78,7 +84,7 @@ def best_ridge(vectors: Tensor, features: Tensor) -> float:
         left = h - u @ (kept[:, None] * projected)
         own = 1 - 1 / len(z) - (u.square() @ kept)
         errors.append(float((left.square().sum(1) / own.clamp_min(1e-9).square()).sum()))
-    return RIDGES[min(range(len(RIDGES)), key=errors.__getitem__)]
+    return errors
 
 
 def fit_held_out(vectors: Tensor, features: Tensor, seed: int) -> Fit:

@@ -54,8 +54,8 @@ def weights_test(seed: int, values: Tensor, weights: Tensor, draws: int) -> floa
 
 def _two_sided(there: float, drawn: Tensor) -> float:
     # Rounding must not tell an equal from a larger one.
-    more = (drawn.abs() >= abs(there) * (1 - 1e-9)).sum()
-    return float((1 + more) / (len(drawn) + 1))
+    more = int((drawn.abs() >= abs(there) * (1 - 1e-9)).sum())
+    return (1 + more) / (len(drawn) + 1)
 
 
 def t_test(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:

@@ -41,14 +41,14 @@ from torch import Tensor, nn
 from seewhy import provenance
 from seewhy.batching import in_batches
 from seewhy.concepts import significance as tests
-from seewhy.concepts.alignment import Fit, weights
+from seewhy.concepts.alignment import Fit
 from seewhy.concepts.draws import key
 from seewhy.concepts.given import given_as
 from seewhy.concepts.layers import Probed, class_index, class_logits, probe
 from seewhy.concepts.runs import Candidate, run_of
 from seewhy.concepts.sets import ImageSet
 from seewhy.concepts.tcav_result import TcavResult, TcavRow
-from seewhy.concepts.text_runs import null_run, run_of_texts
+from seewhy.concepts.text_runs import null_run, run_of_texts, text_vectors
 from seewhy.concepts.texts import TextConcepts
 from seewhy.concepts.vectors import SOLVERS, Pool, Solver, Span, fit, flat, flat_gradient
 from seewhy.errors import BadInput
@@ -234,16 +234,16 @@ class TCAV:
         """Return the same for texts; random concepts are texts whose photos changed places."""
         null = [null_run(told, features, ridge, key(seed, "null"), t)[0] for t in range(self.runs)]
         runs = [run_of_texts(told, features, ridge, key(seed, "runs", "texts"), t) for t in range(self.runs)]
-        shares = weights(told.vectors, told.directions, ridge)
+        whole, scores = text_vectors(told, features, ridge), told.scores()
         found = []
         for q, name in enumerate(told.names):
 
-            def p(slope: Tensor, name: str = name, share: Tensor = shares[:, q]) -> float:
+            def p(slope: Tensor, name: str = name, score: Tensor = scores[:, q]) -> float:
                 drawn = key(seed, "permutations", name)
-                return tests.weights_test(drawn, features @ slope, share, self.permutations)
+                return tests.weights_test(drawn, features @ slope, score, self.permutations)
 
             own = [(vectors[q], float(right[q])) for vectors, right in runs]
-            found.append(Candidate(name, features.T @ shares[:, q], own, p))
+            found.append(Candidate(name, whole[q], own, p))
         return found, null
 
     def _layer(

@@ -61,8 +61,13 @@ def null_run(told: TextConcepts, features: Tensor, ridge: float, seed: int, run:
     """Return the `(r,)` vector of a run and its accuracy after photos changed places; texts take turns."""
     moved = features[permutation(seed, run, len(features))]
     vectors, right = run_of_texts(told, moved, ridge, seed ^ 1, run)
-    q = run % len(vectors)
+    q = turn(told, run)
     return vectors[q], float(right[q])
+
+
+def turn(told: TextConcepts, run: int) -> int:
+    """Return the text whose turn it is, by name, so that the order of the texts does not matter."""
+    return sorted(range(len(told.names)), key=told.names.__getitem__)[run % len(told.names)]
 
 
 def text_bank(
@@ -98,7 +103,7 @@ def text_bank(
     for i in range(random_concepts):
         moved = permutation(key(seed, "null"), i, count)
         address = key(seed, "null runs", str(i))
-        q = i % len(told.names)
+        q = turn(told, i)
         own = [run_of_texts(told, features[moved], ridge, address, t)[1][q] for t in range(RUNS)]
         passed = torch.full_like(known, bool(torch.stack(own).mean() >= gate))
         null.append(_calibrated(told, maps, ridge, moved, everything, passed).at(slice(q, q + 1)))

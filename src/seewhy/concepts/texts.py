@@ -12,7 +12,8 @@ Emblems
     (Visual-TCAV) examples are the `top` photos with the largest z . t, all other photos are the random ones.
 Chance
     random concepts are the same texts after photos have changed places: every photo keeps its features and
-    gets the vector of another. `p` of TCAV permutes the photos' weights in v against their features.
+    gets the vector of another. `p` of TCAV: whether photos with larger z . t lie further along the mean
+    gradient of the class, by permutation.
 Needs
     an encoder of images and texts; unlabelled photos, some of which show what the texts say, a few hundred;
     other texts.

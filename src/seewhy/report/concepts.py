@@ -201,12 +201,11 @@ def _texts(notes: Json, nearest: Tensor) -> str:
     told = notes["texts"]
     words = (
         f"No examples were given: texts were carried into the layers by {told['encoder']}, through "
-        f"{told['photos']} photos. R²: how well a layer's features follow from the encoder's vectors on photos "
-        f"held out, 95 % interval over photos; layers whose interval reaches {told['gate']:g} are refused."
+        f"{told['photos']} photos. R²: how well a layer's features follow from the encoder's vectors on "
+        f"photos held out, 95 % interval over photos; layers whose interval reaches {told['gate']:g} are "
+        "refused."
     )
-    picture = _image(
-        nearest_picture(notes, nearest), "The photos that the encoder finds nearest to each text."
-    )
+    picture = _image(nearest_picture(notes, nearest), "The photos that the encoder finds nearest.")
     return picture + _table(words, ("Layer", "R²", "Ridge"), fit_rows(notes), 1)
 
 
