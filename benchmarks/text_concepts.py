@@ -136,7 +136,8 @@ def main() -> None:
     print("|---" * (5 + len(features)) + "|")
     found = {k: text_vectors(told, h, ridges[k]) for k, h in features.items()}
     last = args.layers[-1]
-    weight = next(m for m in model.module.modules() if isinstance(m, torch.nn.Linear)).weight.detach().double()
+    (head,) = (m for m in model.module.modules() if isinstance(m, torch.nn.Linear))
+    weight = head.weight.detach().double()
     total: dict[str, list[float]] = {k: [] for k in features}
     for q, (text, index) in enumerate(TEXTS.items()):
         with_it = shown[index]
