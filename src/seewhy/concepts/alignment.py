@@ -108,13 +108,13 @@ def fit_held_out(vectors: Tensor, features: Tensor, seed: int) -> Fit:
 
 
 def _centred(x: Tensor) -> Tensor:
-    x = x.double()
-    return x - x.mean(0)
+    centred: Tensor = x.double() - x.double().mean(0)
+    return centred
 
 
 def _solved(gram: Tensor, right: Tensor, penalty: float) -> Tensor:
     if penalty <= 0:
         return torch.linalg.pinv(gram, hermitian=True) @ right
     eye = torch.eye(len(gram), dtype=gram.dtype)
-    solved: Tensor = torch.cholesky_solve(right, torch.linalg.cholesky(gram + penalty * eye))
-    return solved
+    factor: Tensor = torch.linalg.cholesky(gram + penalty * eye)
+    return torch.cholesky_solve(right, factor)
