@@ -114,7 +114,8 @@ def _centred(x: Tensor) -> Tensor:
 
 def _solved(gram: Tensor, right: Tensor, penalty: float) -> Tensor:
     if penalty <= 0:
-        return torch.linalg.pinv(gram, hermitian=True) @ right
+        least: Tensor = torch.linalg.pinv(gram, hermitian=True) @ right
+        return least
     eye = torch.eye(len(gram), dtype=gram.dtype)
     factor: Tensor = torch.linalg.cholesky(gram + penalty * eye)
     return torch.cholesky_solve(right, factor)
