@@ -17,7 +17,7 @@ import argparse
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -41,7 +41,7 @@ class Case:
     """A network, what follows two of its layers, and a function from a seed to that many inputs."""
 
     model: Model
-    heads: dict[str, nn.Module]
+    heads: Mapping[str, nn.Module]
     draw: Callable[[int, int], Tensor]
 
 
@@ -51,7 +51,7 @@ def efficientnet() -> Case:
 
     model = seewhy.load("efficientnet-lite0")
     parts = dict(model.module.named_children())
-    blocks = list(parts["_blocks"])
+    blocks = list(parts["_blocks"].children())
     end = [*(parts[k] for k in ("_conv_head", "_bn1", "_swish", "_avg_pooling")), nn.Flatten(), parts["_fc"]]
     photos = [data(name) for name in PHOTOS]
 

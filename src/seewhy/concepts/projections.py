@@ -40,8 +40,8 @@ GUIDED = (
     "by guided backpropagation: without max pooling, deconvnet's projection of a cell is the same for every "
     "photo"
 )
-OUTSIDE, SMALLEST = 0.025, 16
-"""Magnitude at each end of an axis, and fewest pixels of a side, of what `focus` returns."""
+OUTSIDE, SMALLEST = 0.05, 16
+"""Share of the squares at each end of an axis, and fewest pixels of a side, of what `focus` returns."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,10 +134,10 @@ def project(
 def focus(projection: Tensor) -> Box:
     """Return where in a `(c, rows, columns)` projection something is: a square to look at more closely.
 
-    Along either axis it leaves out 2.5 % of the magnitude at each end. It is at least `SMALLEST` pixels wide
-    where the projection is, and inside it; the whole of a projection that is 0 everywhere.
+    Along either axis it leaves out 5 % of the sum of squares at each end. It is at least `SMALLEST` pixels
+    wide where the projection is, and inside it; the whole of a projection that is 0 everywhere.
     """
-    mass = projection.abs().double().sum(0)
+    mass = projection.double().square().sum(0)
     if not bool(mass.any()):
         return tuple((0, side) for side in mass.shape)
     ends = []

@@ -104,8 +104,8 @@ def picture(model: Model, visualised: Visualised, cell: int = 128) -> Image.Imag
 
 
 def projection_picture(projection: Tensor, cell: int) -> Image.Image:
-    """Return a signed `(c, h, w)` projection on grey; 0.5 % of its magnitudes are as far as colours go."""
-    most = torch.quantile(projection.abs().flatten(), 0.995).clamp_min(1e-30)
+    """Return a signed `(c, h, w)` projection on grey; 2 % of its magnitudes are as far as colours go."""
+    most = torch.quantile(projection.abs().flatten(), 0.98).clamp_min(1e-30)
     levels = (127.5 + 127.5 * (projection / most).clamp(-1, 1)).round().byte().permute(1, 2, 0).numpy()
     plain = Image.fromarray(levels if levels.shape[2] == 3 else levels[:, :, 0]).convert("RGB")
     factor = cell / max(plain.size)
