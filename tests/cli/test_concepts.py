@@ -148,6 +148,81 @@ def test_wrong_folders_are_said_before_any_work(
     assert not (tmp_path / "new").exists()
 
 
+COLOURS = """
+import numpy as np
+import torch
+from seewhy.models.dual_encoder import DualEncoder
+
+def colours():
+    print("loading")
+    def images(photos):
+        return 1 + torch.stack([torch.tensor(np.asarray(p) / 255).float().mean((0, 1)) for p in photos])
+    def texts(lines):
+        return 5 + torch.tensor([[float(c in line) for c in ("red", "green", "blue")] for line in lines])
+    return DualEncoder("colours", images, texts)
+"""
+
+
+@pytest.fixture
+def by_text(tmp_path: Path) -> list[str]:
+    (tmp_path / "colours.py").write_text(COLOURS)
+    (tmp_path / "others.txt").write_text("green\nblue\n\ngrey\n")
+    rng = np.random.default_rng(1)
+    for i in range(66):
+        pixels = np.clip(rng.integers(0, 60, (16, 16, 3)) + rng.integers(0, 200, 3), 0, 255).astype(np.uint8)
+        (tmp_path / "photos" / str(i % 2)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "photos" / str(i % 2) / f"{i}.png")
+    (tmp_path / "photos" / "broken.png").write_bytes(b"no")
+    more = ["--photos", str(tmp_path / "photos"), "--others", str(tmp_path / "others.txt"), "--layers", "1"]
+    return ["--text", "red", "--text", "green", "--encoder", f"{tmp_path}/colours.py:colours", *more]
+
+
+def test_concepts_from_texts(
+    say: Callable[..., Any], by_text: list[str], folders: Path, tmp_path: Path, spec: str
+) -> None:
+    where = ["--model", spec, "--out", str(tmp_path / "out")]
+    more = [*by_text, *where, "--template", "a {} thing"]
+    said = say("concepts", "visual-tcav", str(folders / "classes"), *more, "--steps", "4", "--json")
+    assert "broken.png" in said.err
+    assert "loading" in said.err
+    answer = json.loads(said.out)
+    assert [r["concept"] for r in answer["global"]] == ["red", "green"] * 2
+    assert {"visual-tcav.texts.png", "visual-tcav.html"} <= {Path(f).name for f in answer["files"]}
+    found = VisualTcavResult.open(tmp_path / "out" / "visual-tcav")
+    about = found.provenance["texts"]
+    assert (about["photos"], about["others"], about["template"], about["top"]) == (66, 3, "a {} thing", 16)
+    assert about["fits"]["1"]["low"] > 0.1
+    page = (tmp_path / "out" / "visual-tcav.html").read_text()
+    assert "2 concepts from texts · 66 photos" in page
+    assert "broken.png" in page
+    shown = ["--images", str(folders / "classes")]
+    table = say("concepts", "tcav", *by_text, *where, *shown)
+    assert "green" in table.out
+    assert TcavResult.open(tmp_path / "out" / "tcav").nearest is not None
+    with Image.open(tmp_path / "out" / "tcav.texts.png") as picture:
+        assert picture.width > 300
+
+
+def test_texts_and_folders_are_not_mixed(
+    fails: Callable[..., str], asked: list[str], by_text: list[str], folders: Path, tmp_path: Path, spec: str
+) -> None:
+    out = ["--model", spec, "--out", str(tmp_path / "new")]
+    photo = str(folders / "classes" / "tabby" / "0.png")
+    for given, found in (
+        ([*asked[:2], *by_text], "Found --concepts, --text, --encoder, --photos, --others"),
+        (by_text[:-8], "Found --text"),
+        (asked[:2], "Found --concepts"),
+        ([*asked[:4], *by_text[-4:-2]], "Found --concepts, --random, --others"),
+        ([], "Found none"),
+    ):
+        said = " ".join(fails("concepts", "visual-tcav", photo, *given, *out).split())
+        assert found in said
+        assert "--text WORDS, --encoder SPEC and --photos DIR" in said
+    clueless = [*by_text[:5], "clip", *by_text[6:]]
+    assert "no such encoder" in fails("concepts", "visual-tcav", photo, *clueless, *out)
+    assert not (tmp_path / "new").exists()
+
+
 def test_the_command_line_knows_what_the_library_knows() -> None:
     assert get_args(options.Solver) == tuple(SOLVERS)
     assert get_args(options.Correction) == CORRECTIONS

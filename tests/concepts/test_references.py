@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,10 +32,11 @@ from seewhy.concepts.collected import (
 )
 from seewhy.concepts.collecting import collect
 from seewhy.concepts.references import NOBODY, Profile, References, rated, student
-from seewhy.concepts.tracing import traced
+from seewhy.concepts.tracing import Traced, traced
 from seewhy.errors import BadInput, Cancelled
 from seewhy.execution import Execution
 from seewhy.methods import LRP
+from seewhy.methods.relevance.propagation import Trace
 from seewhy.models.layers import survey
 from seewhy.models.model import Model
 from seewhy.models.preprocessing import Preprocessing
@@ -200,6 +202,30 @@ def test_it_costs_one_forward_pass_a_photo(tmp_path: Path, layers: tuple[str, ..
     recorded.shown.clear()
     collect(m, photos(tmp_path), Collecting(layers), execution=Execution(batch_size=4))
     assert sum(len(x) for x in recorded.shown) == 11 + 4  # the first batch is compared with a plain pass
+
+
+def rows_sent_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Return how many photos' answers received a gradient, each as often as it did."""
+    rows = []
+
+    def counted(*args: Any, **options: Any) -> Traced:
+        seen = traced(*args, **options)
+        seen.trace.answer.output.register_hook(lambda g: rows.append(len(g)))
+        return seen
+
+    monkeypatch.setattr("seewhy.concepts.collecting.traced", counted)
+    collect(model(), photos(folder), Collecting(LAYERS, per_class=2), execution=Execution(batch_size=4))
+    return sum(rows)
+
+
+def test_it_costs_one_backward_pass_a_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rows_sent_back(tmp_path, monkeypatch) == 11
+
+
+def test_that_count_notices_a_pass_for_each_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Trace.reach
+    monkeypatch.setattr(Trace, "reach", lambda self, tensors: [whole(self, [t])[0] for t in tensors])
+    assert rows_sent_back(tmp_path, monkeypatch) == 22
 
 
 # -- interruptions -------------------------------------------------------------------------------------------

@@ -257,14 +257,22 @@ def test_a_batch_equals_its_singles_and_sets_may_come_in_any_order() -> None:
     torch.testing.assert_close(g.random, f.random, rtol=1e-4, atol=1e-6)
 
 
+def passes_of(concepts: int) -> tuple[dict[str, int], int]:
+    """Return the passes that a run counts, and the rows that the network was really called with."""
+    model, examples, random, images = planted()
+    recorded = networks.Recorded(model.module)
+    five = {f"concept {i}": examples["red"].roll(i, 3) for i in range(concepts)}
+    method = VisualTCAV(layers=("net.1",), resamples=2, random_concepts=2)
+    counted = method(Model(recorded), five, random, images, [0, 1]).provenance["passes"]
+    return counted, sum(len(x) for x in recorded.shown)
+
+
 def test_another_concept_costs_no_pass_of_the_images() -> None:
-    model, concepts, random, images = planted()
-    method = VisualTCAV(layers=("1",), resamples=2, random_concepts=2)
-    one = method(model, {"red": concepts["red"]}, random, images, [0, 1]).provenance["passes"]
-    two = method(model, concepts, random, images, [0, 1]).provenance["passes"]
-    assert two["forward"] == one["forward"] + 12
-    assert two["forward_from_layer"] == one["forward_from_layer"]
-    assert two["backward_to_layer"] == one["backward_to_layer"]
+    (one, seen), (five, more) = passes_of(1), passes_of(5)
+    assert five["forward"] == one["forward"] + 4 * 12
+    assert five["forward_from_layer"] == one["forward_from_layer"]
+    assert five["backward_to_layer"] == one["backward_to_layer"]
+    assert more == seen + 4 * 12
 
 
 def test_the_model_is_left_as_found() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from seewhy.concepts import (
 )
 from seewhy.concepts.ascent import Ascent, as_input, climb
 from seewhy.concepts.canvas import FourierCanvas
-from seewhy.concepts.projections import GUIDED
+from seewhy.concepts.projections import GUIDED, focus
 from seewhy.concepts.receptive_fields import around
 from seewhy.concepts.views import Transforms
 from seewhy.concepts.visual_strips import picture, projection_picture, rows_of
@@ -423,6 +424,36 @@ def test_patches_are_the_strongest_cells_projected_back(pooled: bool, photos: li
         (a, b), (c, d) = patch.window
         assert patch.projection is not None
         assert torch.allclose(patch.projection, back[:, a:b, c:d], atol=1e-6)
+    rows = rows_of(model, made, made.visualisations[0], cell=96)
+    assert rows.closer is not None
+    assert rows.projections is not None
+    for photo, projected in zip(rows.closer.tiles, rows.projections.tiles, strict=True):
+        assert photo.picture.size == projected.picture.size == (96, 96)
+        assert photo.caption == projected.caption
+
+
+def looks_where_something_is(where: Callable[[Tensor], tuple[tuple[int, int], ...]]) -> None:
+    projection = torch.zeros(3, 100, 90)
+    projection[:, 60:84, 70:86] = torch.randn(3, 24, 16, generator=torch.Generator().manual_seed(0))
+    projection[:, 0, 0] = 1e-3  # a speck far away
+    (top, bottom), (left, right) = where(projection)
+    assert bottom - top == right - left <= 24
+    inside = projection[:, top:bottom, left:right].square().sum()
+    assert float(inside) > 0.8 * float(projection.square().sum())
+    assert right <= 90
+
+
+def test_projections_are_shown_where_they_are() -> None:
+    looks_where_something_is(focus)
+    assert focus(torch.zeros(3, 20, 30)) == ((0, 20), (0, 30))
+    corner = torch.zeros(1, 40, 12)
+    corner[0, 39, 11] = -1
+    assert focus(corner) == ((24, 40), (0, 12))  # no wider than the projection
+
+
+def test_that_check_notices_the_whole_window() -> None:
+    with pytest.raises(AssertionError):
+        looks_where_something_is(lambda p: ((0, p.shape[1]), (0, p.shape[2])))
 
 
 def test_without_max_pooling_deconvnet_knows_nothing_of_the_photo(photos: list[Path]) -> None:
@@ -471,7 +502,7 @@ def test_the_page_shows_what_was_found(photos: list[Path], tmp_path: Path) -> No
     channel, label = made.visualisations
     assert channel.patches is not None
     found = len(channel.patches.patches)
-    assert page.count("<img") == 2 + 7 + 2 * found + 2 + 7
+    assert page.count("<img") == 2 + 7 + 3 * found + 2 + 7
     assert "<d>" not in page.replace("<div", "").replace("<dl>", "").replace("<dt>", "").replace("<dd>", "")
     for one in (channel, label):
         for i in range(2):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from seewhy.cli.concepts_gallery import photos_in, typed, write_json
-from seewhy.cli.concepts_options import Parquet, check_parquet, write_parquet
+from seewhy.cli.concepts_options import Parquet, check_parquet, lines_of, write_parquet
 from seewhy.cli.loading import load_model
 from seewhy.cli.options import DEFAULT_MODEL, DEFAULT_RUN, AsJson, ModelSpec, OutFolder, RunOptions
 from seewhy.cli.output import check_writable, note, print_json, print_table, save_png
@@ -82,7 +82,7 @@ def name(
         raise BadInput(
             "Asked how much to show", f"Found --show {show} --count {count}", "Give 0 and 1 or more"
         )
-    photos, listed = photos_in(folder), _lines(words)
+    photos, listed = photos_in(folder), lines_of(words)
     layer, given = (layer, None) if directions is None else _directions(directions, layer)
     settings = NameSettings(layer, top, template=template)
     check_writable(out)
@@ -129,14 +129,6 @@ def _row(found: Naming, channel: int) -> tuple[str, ...]:
         number(n.score),
         n.second,
     )
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UnreadableInput(f"Asked for the words in {file}", f"It cannot be read: {error}") from error
-    return list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
 
 
 def _directions(file: Path, layer: str | None) -> tuple[str, Tensor]:

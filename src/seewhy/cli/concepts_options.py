@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter
 
-from seewhy.errors import BadInput, MissingExtra
+from seewhy.errors import BadInput, MissingExtra, UnreadableInput
 
 if TYPE_CHECKING:
     from seewhy.concepts import ImageSet
@@ -55,6 +55,21 @@ def sets_in(folder: Path) -> tuple[ImageSet, ...]:
         for path in images.source:
             read_image(path)
     return found
+
+
+def lines_of(file: Path) -> list[str]:
+    """Return the lines of a text file, each once, without empty ones.
+
+    Raises
+    ------
+    UnreadableInput
+        For a file that cannot be read.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnreadableInput(f"Asked for the words in {file}", f"It cannot be read: {error}") from error
+    return list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
 
 
 def check_parquet(wanted: bool) -> None:

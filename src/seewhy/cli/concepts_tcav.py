@@ -11,18 +11,17 @@ from cyclopts import Parameter
 
 from seewhy.cli.concepts_cav import DEFAULT_CONCEPTS
 from seewhy.cli.concepts_options import (
-    ConceptFolder,
     Correction,
     LayerNames,
     Parquet,
     Pool,
-    RandomFolder,
     Solver,
     check_parquet,
     layers_of,
     sets_in,
     write_parquet,
 )
+from seewhy.cli.concepts_texts import DEFAULT, ConceptOptions, concepts_given, save_nearest
 from seewhy.cli.loading import load_model
 from seewhy.cli.options import DEFAULT_MODEL, DEFAULT_RUN, AsJson, ModelSpec, OutFolder, RunOptions
 from seewhy.cli.output import check_writable, print_json, print_table, save_png
@@ -35,9 +34,8 @@ ClassFolder = Annotated[
 
 def tcav(
     *,
-    concepts: ConceptFolder,
-    random: RandomFolder,
     images: ClassFolder,
+    given: ConceptOptions = DEFAULT,
     layers: LayerNames = None,
     solver: Solver = "difference_of_means",
     pool: Pool = "mean",
@@ -51,7 +49,8 @@ def tcav(
 ) -> None:
     """Test how consistently concepts raise the scores of classes.
 
-    Writes tcav.safetensors and tcav.json (everything), tcav.png and tcav.html.
+    Writes tcav.safetensors and tcav.json (everything), tcav.png and tcav.html; for concepts from texts also
+    tcav.texts.png, the photos nearest to them.
 
     Parameters
     ----------
@@ -71,16 +70,18 @@ def tcav(
     method = TCAV(layers_of(layers), solver, pool, runs, correction=correction)
     run.execution()
     check_parquet(parquet)
-    examples, others, classes = sets_in(concepts), sets_in(random), sets_in(images)
+    concepts, classes = concepts_given(given, run), sets_in(images)
     check_writable(out)
     network = load_model(model, run)
     with reporting() as report:
         by_class: dict[int | str, object] = {c.name: c for c in classes}
-        found = method(network, examples, others, by_class, run.execution(report.progress))
+        execution = run.execution(report.progress)
+        found = method(network, *concepts(network, execution), by_class, execution)
     files = [*found.save(out / "tcav"), save_png(out / "tcav.png", found.picture())]
     files.append(
         write_concept_report(out / "tcav.html", found, command=shlex.join(["seewhy", *sys.argv[1:]]))
     )
+    files += save_nearest(out / "tcav.texts.png", found)
     if parquet:
         files.append(write_parquet(out / "tcav.parquet", found.to_rows()))
     if as_json:

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from seewhy.cli.concepts_cav import DEFAULT_CONCEPTS
 from seewhy.cli.concepts_options import (
-    ConceptFolder,
     LayerNames,
     Parquet,
-    RandomFolder,
     Solver,
     check_parquet,
     layers_of,
     sets_in,
     write_parquet,
 )
+from seewhy.cli.concepts_texts import DEFAULT, ConceptOptions, concepts_given, save_nearest
 from seewhy.cli.loading import check_photos, load_model
 from seewhy.cli.options import DEFAULT_MODEL, DEFAULT_RUN, AsJson, ModelSpec, OutFolder, RunOptions
 from seewhy.cli.output import check_writable, print_json, print_table, save_png
@@ -31,8 +30,7 @@ if TYPE_CHECKING:
 
 def visual_tcav(
     *images: Path,
-    concepts: ConceptFolder,
-    random: RandomFolder,
+    given: ConceptOptions = DEFAULT,
     layers: LayerNames = None,
     targets: str | None = None,
     solver: Solver = "difference_of_means",
@@ -46,7 +44,8 @@ def visual_tcav(
     """Show where a network recognises concepts in photos, and how much they add to its answer.
 
     Writes visual-tcav.safetensors and .json (everything), visual-tcav.png (bars), a picture of concept maps
-    for each layer, and visual-tcav.html.
+    for each layer, and visual-tcav.html; for concepts from texts also visual-tcav.texts.png, the photos
+    nearest to them.
 
     Parameters
     ----------
@@ -70,17 +69,19 @@ def visual_tcav(
     check_parquet(parquet)
     photos = explained(images)
     wanted = None if targets is None else [t.strip() for t in targets.split(",")]
-    examples, others = sets_in(concepts), sets_in(random)
+    concepts = concepts_given(given, run)
     check_writable(out)
     network = load_model(model, run)
     with reporting() as report:
-        found = method(network, examples, others, photos, wanted, run.execution(report.progress))
+        execution = run.execution(report.progress)
+        found = method(network, *concepts(network, execution), photos, wanted, execution)
     files = [*found.save(out / "visual-tcav"), save_png(out / "visual-tcav.png", found.bars_picture())]
     for layer in found.layers:
         name = layer.strip("_").replace("/", "-")
         files.append(save_png(out / f"visual-tcav.{name}.png", found.maps_picture(layer)))
     command = shlex.join(["seewhy", *sys.argv[1:]])
     files.append(write_concept_report(out / "visual-tcav.html", found, command=command))
+    files += save_nearest(out / "visual-tcav.texts.png", found)
     if parquet:
         files.append(write_parquet(out / "visual-tcav.parquet", found.local_rows()))
     rows = found.global_rows()

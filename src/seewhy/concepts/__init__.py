@@ -19,6 +19,7 @@ from seewhy.concepts.sets import ImageSet, read_sets
 from seewhy.concepts.store import FeatureStore, keep
 from seewhy.concepts.tcav import TCAV, sensitivities, tcav_scores
 from seewhy.concepts.tcav_result import TcavResult, TcavRow
+from seewhy.concepts.texts import TextConcepts, text_concepts
 from seewhy.concepts.visual_result import GlobalRow, LayerFindings, VisualTcavResult
 from seewhy.concepts.visual_tcav import VisualTCAV
 from seewhy.concepts.visualised import Visualisation, Visualised
@@ -49,6 +50,7 @@ __all__ = [
     "Naming",
     "TcavResult",
     "TcavRow",
+    "TextConcepts",
     "Unit",
     "VisualTCAV",
     "VisualTcavResult",
@@ -67,4 +69,5 @@ __all__ = [
     "receptive_field",
     "sensitivities",
     "tcav_scores",
+    "text_concepts",
 ]

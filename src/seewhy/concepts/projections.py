@@ -40,6 +40,8 @@ GUIDED = (
     "by guided backpropagation: without max pooling, deconvnet's projection of a cell is the same for every "
     "photo"
 )
+OUTSIDE, SMALLEST = 0.05, 16
+"""Share of the squares at each end of an axis, and fewest pixels of a side, of what `focus` returns."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +129,28 @@ def project(
         found.append(Patch(names[i], value, cell, window, part))
         execution.step(done + 1, len(rows), f"projections of {target.layer} channel {target.channel}")
     return Patches(tuple(found), rule, remark)
+
+
+def focus(projection: Tensor) -> Box:
+    """Return where in a `(c, rows, columns)` projection something is: a square to look at more closely.
+
+    Along either axis it leaves out 5 % of the sum of squares at each end. It is at least `SMALLEST` pixels
+    wide where the projection is, and inside it; the whole of a projection that is 0 everywhere.
+    """
+    mass = projection.double().square().sum(0)
+    if not bool(mass.any()):
+        return tuple((0, side) for side in mass.shape)
+    ends = []
+    for axis in (0, 1):
+        along = mass.sum(1 - axis).cumsum(0) / mass.sum()
+        ends.append((int((along < OUTSIDE).sum()), int((along < 1 - OUTSIDE).sum()) + 1))
+    longest = max(SMALLEST, *(stop - start for start, stop in ends))
+    spans = []
+    for (start, stop), side in zip(ends, mass.shape, strict=True):
+        length = min(longest, side)
+        first = min(max(0, (start + stop - length) // 2), side - length)
+        spans.append((first, first + length))
+    return tuple(spans)
 
 
 def _place(grid: Grid, flat: int) -> tuple[int, ...]:

@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from seewhy.concepts.draws import permutation
 from seewhy.concepts.vectors import Solver, accuracy, fit
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A concept to be tested in one layer.
+
+    Parameters
+    ----------
+    name
+        Of the concept.
+    vector
+        `(r,)` from everything there is.
+    runs
+        `(r,)` vectors from parts, and their accuracy on the rest.
+    p
+        From the `(r,)` mean gradient of a class to the p-value of the concept.
+    """
+
+    name: str
+    vector: Tensor
+    runs: list[tuple[Tensor, float]]
+    p: Callable[[Tensor], float]
 
 
 def run_of(

@@ -37,12 +37,25 @@ def permutation_test(seed: int, values: Tensor, marked: Tensor, draws: int) -> f
     v = values.double() - values.double().mean()
     count = int(marked.sum())
     weight = 1 / count + 1 / (len(v) - count)  # mean of the marked less mean of the others, times this
-    there = float(v[marked].sum() * weight)
     order = permutations(seed, draws, len(v))[:, :count]
-    drawn = v[order].sum(1) * weight
+    return _two_sided(float(v[marked].sum() * weight), v[order].sum(1) * weight)
+
+
+def weights_test(seed: int, values: Tensor, weights: Tensor, draws: int) -> float:
+    """Return the two-sided p-value that `(n,)` values have nothing to do with `(n,)` weights.
+
+    The statistic is their product less that of their means; weights go to other values at random. Two weights
+    alone are `permutation_test`, whose other parameters these are.
+    """
+    v, w = values.double() - values.double().mean(), weights.double()
+    drawn = torch.cat([v[order] @ w for order in permutations(seed, draws, len(v)).split(256)])
+    return _two_sided(float(v @ w), drawn)
+
+
+def _two_sided(there: float, drawn: Tensor) -> float:
     # Rounding must not tell an equal from a larger one.
-    more = (drawn.abs() >= abs(there) * (1 - 1e-9)).sum()
-    return float((1 + more) / (draws + 1))
+    more = int((drawn.abs() >= abs(there) * (1 - 1e-9)).sum())
+    return (1 + more) / (len(drawn) + 1)
 
 
 def t_test(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:

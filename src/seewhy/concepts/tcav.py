@@ -41,11 +41,15 @@ from torch import Tensor, nn
 from seewhy import provenance
 from seewhy.batching import in_batches
 from seewhy.concepts import significance as tests
+from seewhy.concepts.alignment import Fit
 from seewhy.concepts.draws import key
+from seewhy.concepts.given import given_as
 from seewhy.concepts.layers import Probed, class_index, class_logits, probe
-from seewhy.concepts.runs import run_of
-from seewhy.concepts.sets import ImageSet, named_sets, random_set
+from seewhy.concepts.runs import Candidate, run_of
+from seewhy.concepts.sets import ImageSet
 from seewhy.concepts.tcav_result import TcavResult, TcavRow
+from seewhy.concepts.text_runs import null_run, run_of_texts, text_vectors
+from seewhy.concepts.texts import TextConcepts
 from seewhy.concepts.vectors import SOLVERS, Pool, Solver, Span, fit, flat, flat_gradient
 from seewhy.errors import BadInput
 from seewhy.execution import Execution
@@ -109,7 +113,7 @@ class TCAV:
     def __call__(
         self,
         model: Model | nn.Module,
-        concepts: Mapping[str, Any] | Sequence[ImageSet],
+        concepts: Mapping[str, Any] | Sequence[ImageSet] | TextConcepts,
         random: Any,
         images: Mapping[int | str, Any],
         execution: Execution | None = None,
@@ -121,10 +125,10 @@ class TCAV:
         model
             A classifier, or one whose single output speaks for class 1 against class 0.
         concepts
-            Name to images (a folder, tensor, paths or PIL images), or `ImageSet`s.
+            Name to images (a folder, tensor, paths or PIL images), or `ImageSet`s; or `text_concepts`.
         random
             Images of nothing in particular, likewise; several sets are pooled. At least twice as many as a
-            concept has are best.
+            concept has are best. None for concepts from texts, which have photos of their own.
         images
             Class, as index or label, to images of it.
         execution
@@ -133,31 +137,38 @@ class TCAV:
         Raises
         ------
         BadInput
-            For too few images, or classes and layers that are not there.
+            For too few images, classes and layers that are not there, or layers that texts do not reach.
         """
         model = model if isinstance(model, Model) else Model(model)
         execution = execution or Execution()
-        examples, chance = named_sets(concepts), random_set(random)
+        given = given_as(concepts, random)
+        told = given if isinstance(given, TextConcepts) else None
         members = {named: ImageSet.of(str(named), source) for named, source in images.items()}
         if not members:
             raise BadInput("Asked for TCAV", "There is no class", "Give {class: images of it}")
         first = next(iter(members.values()))
         with model.untouched(execution.device):
-            weights = model.check_weights()
+            hashed = model.check_weights()
             probed, _ = probe(model, self.layers, first, execution, resumed=False)
-            activations = probed.activations([*examples, chance], "TCAV")
+            activations = probed.activations(given.sets, "TCAV")
             slopes = {named: self._slopes(probed, named, of) for named, of in members.items()}
-            notes = provenance.of_model(model, first.prepared(model, 0, 1), weights)
+            notes = provenance.of_model(model, first.prepared(model, 0, 1), hashed)
+            pictures = None if told is None else told.pictures(model)
         rows: list[TcavRow] = []
         vectors: dict[str, Tensor] = {}
+        fits: dict[str, Fit] = {}
         for layer in probed.grids:
             features = [flat(a[layer], self.pool) for a in activations]
             span = Span.of(torch.cat(features))
-            parts = list(span.coordinates.split([len(f) for f in features]))
+            if told is not None:
+                fits[layer] = told.fit(layer, span.coordinates, execution.seed)
+                tested, null = self._by_text(told, span.coordinates, fits[layer].ridge, execution.seed)
+            else:
+                parts = span.coordinates.split([len(f) for f in features])
+                tested, null = self._by_examples(given.names, parts, execution.seed)
             known = {index: span.project(g[layer]) for index, g in slopes.values()}
-            found, fitted = self._layer(layer, model, examples, parts, known, execution.seed)
-            rows += found
-            vectors[layer] = span.lift(fitted).float()
+            rows += self._layer(layer, model, tested, null, known, execution.seed)
+            vectors[layer] = span.lift(torch.stack([c.vector for c in tested])).float()
         adjusted = tests.corrected([r.p for r in rows], self.correction)
         return TcavResult(
             tuple(r.with_p(p) for r, p in zip(rows, adjusted, strict=True)),
@@ -166,11 +177,11 @@ class TCAV:
                 **notes,
                 "kind": "tcav",
                 "parameters": {**asdict(self), "layers": list(probed.grids)},
-                "concepts": {c.name: len(c) for c in examples},
-                "random": len(chance),
+                **given.notes(fits),
                 "passes": {"forward": probed.passes.forward, "backward": probed.passes.backward},
                 "execution": provenance.of_run(execution),
             },
+            pictures,
         )
 
     def _slopes(self, probed: Probed, named: int | str, images: ImageSet) -> tuple[int, dict[str, Tensor]]:
@@ -196,42 +207,69 @@ class TCAV:
         parts = list(in_batches(len(images), size, probed.execution, run, f"TCAV: class {named}"))
         return index, {layer: torch.cat([p[layer] for p in parts]) for layer in probed.grids}
 
+    def _by_examples(
+        self, names: Sequence[str], parts: Sequence[Tensor], seed: int
+    ) -> tuple[list[Candidate], list[Tensor]]:
+        """Return the concepts, and the vectors of random images taken as one."""
+        *concepts, chance = parts
+        most = min(max(len(c) for c in concepts), len(chance) // 2)
+        null = [run_of(self.solver, chance, chance, most, key(seed, "null"), t)[0] for t in range(self.runs)]
+        found = []
+        for name, concept in zip(names, concepts, strict=True):
+            own = key(seed, "runs", name)
+            runs = [run_of(self.solver, concept, chance, len(concept), own, t) for t in range(self.runs)]
+            both = torch.cat([concept, chance])
+            marked = torch.arange(len(both)) < len(concept)
+
+            def p(slope: Tensor, name: str = name, both: Tensor = both, marked: Tensor = marked) -> float:
+                drawn = key(seed, "permutations", name)
+                return tests.permutation_test(drawn, both @ slope, marked, self.permutations)
+
+            found.append(Candidate(name, fit(self.solver, both, marked)[0], runs, p))
+        return found, null
+
+    def _by_text(
+        self, told: TextConcepts, features: Tensor, ridge: float, seed: int
+    ) -> tuple[list[Candidate], list[Tensor]]:
+        """Return the same for texts; random concepts are texts whose photos changed places."""
+        null = [null_run(told, features, ridge, key(seed, "null"), t)[0] for t in range(self.runs)]
+        runs = [run_of_texts(told, features, ridge, key(seed, "runs", "texts"), t) for t in range(self.runs)]
+        whole, scores = text_vectors(told, features, ridge), told.scores()
+        found = []
+        for q, name in enumerate(told.names):
+
+            def p(slope: Tensor, name: str = name, score: Tensor = scores[:, q]) -> float:
+                drawn = key(seed, "permutations", name)
+                return tests.weights_test(drawn, features @ slope, score, self.permutations)
+
+            own = [(vectors[q], float(right[q])) for vectors, right in runs]
+            found.append(Candidate(name, whole[q], own, p))
+        return found, null
+
     def _layer(
         self,
         layer: str,
         model: Model,
-        examples: Sequence[ImageSet],
-        parts: Sequence[Tensor],
+        tested: Sequence[Candidate],
+        null: Sequence[Tensor],
         slopes: Mapping[int, Tensor],
         seed: int,
-    ) -> tuple[list[TcavRow], Tensor]:
-        """Return the rows of one layer, and each concept's vector from all of its images."""
-        *concepts, chance = parts
-        most = min(max(len(c) for c in concepts), len(chance) // 2)
-        null = [run_of(self.solver, chance, chance, most, key(seed, "null"), t) for t in range(self.runs)]
-        rows, fitted = [], []
-        for images, concept in zip(examples, concepts, strict=True):
-            own = key(seed, "runs", images.name)
-            runs = [run_of(self.solver, concept, chance, len(concept), own, t) for t in range(self.runs)]
-            both = torch.cat([concept, chance])
-            marked = torch.arange(len(both)) < len(concept)
-            whole, _ = fit(self.solver, both, marked)
-            fitted.append(whole)
-            right = [a for _, a in runs]
+    ) -> list[TcavRow]:
+        """Return the rows of one layer."""
+        rows = []
+        for concept in tested:
+            vectors, right = [v for v, _ in concept.runs], [a for _, a in concept.runs]
             for index, g in slopes.items():
-                table = _signs(g, [v for v, _ in runs])
-                scores, random = table.mean(1).tolist(), _signs(g, [v for v, _ in null]).mean(1).tolist()
-                slope = sensitivities(g, torch.stack([v for v, _ in runs])).T
-                drawn = key(seed, "bootstrap", layer, images.name)
+                table = _signs(g, vectors)
+                scores, random = table.mean(1).tolist(), _signs(g, null).mean(1).tolist()
+                slope = sensitivities(g, torch.stack(vectors)).T
+                drawn = key(seed, "bootstrap", layer, concept.name)
                 low, high = tests.mean_interval(drawn, table, 1000)
                 s_low, s_high = tests.mean_interval(drawn, slope, 1000)
                 t, p_t = tests.t_test(scores, random)
-                p = tests.permutation_test(
-                    key(seed, "permutations", images.name), both @ g.mean(0), marked, self.permutations
-                )
                 rows.append(
                     TcavRow(
-                        concept=images.name,
+                        concept=concept.name,
                         layer=layer,
                         target=model.label(index),
                         index=index,
@@ -245,7 +283,7 @@ class TCAV:
                         cliffs_delta=tests.cliffs_delta(scores, random),
                         t=t,
                         p_t=p_t,
-                        p=p,
+                        p=concept.p(g.mean(0)),
                         p_corrected=nan,
                         accuracy=sum(right) / len(right),
                         separable=sum(right) / len(right) >= self.accuracy_gate,
@@ -254,7 +292,7 @@ class TCAV:
                         random_scores=tuple(random),
                     )
                 )
-        return rows, torch.stack(fitted)
+        return rows
 
 
 def sensitivities(gradients: Tensor, vectors: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from seewhy.concepts.record import open_record
 from seewhy.concepts.record import save as save_record
 from seewhy.concepts.significance import LEVEL
+from seewhy.concepts.text_picture import NEAREST, text_note
 from seewhy.show.bars import Bar, bars
 from seewhy.show.words import number
 from seewhy.types import Json
@@ -100,12 +101,16 @@ class TcavResult:
     vectors
         Layer to `(concepts, d)` float32: each concept's vector from all of its images.
     provenance
-        JSON-serialisable: model, weights' hash, parameters, counts of images, passes.
+        JSON-serialisable: model, weights' hash, parameters, counts of images, passes; for concepts from texts
+        also "texts": encoder, fit of each layer, nearest photos.
+    nearest
+        `(concepts, m, c, *size)` uint8: the photos nearest to each text; None for concepts from examples.
     """
 
     rows: tuple[TcavRow, ...]
     vectors: dict[str, Tensor]
     provenance: Json
+    nearest: Tensor | None = None
 
     def __repr__(self) -> str:
         return f"TcavResult({len(self.rows)} rows of {self.provenance['model']})"
@@ -125,9 +130,8 @@ class TcavResult:
 
     def save(self, path: str | Path) -> tuple[Path, Path]:
         """Write `path.safetensors` (vectors) and `path.json` (all else); return both paths."""
-        return save_record(
-            path, "tcav", self.vectors, {"rows": [asdict(r) for r in self.rows], **self.provenance}
-        )
+        tensors = self.vectors if self.nearest is None else {**self.vectors, NEAREST: self.nearest}
+        return save_record(path, "tcav", tensors, {"rows": [asdict(r) for r in self.rows], **self.provenance})
 
     @classmethod
     def open(cls, path: str | Path) -> TcavResult:
@@ -143,7 +147,8 @@ class TcavResult:
             TcavRow(**{**r, "scores": tuple(r["scores"]), "random_scores": tuple(r["random_scores"])})
             for r in notes.pop("rows")
         )
-        return cls(rows, tensors, {"kind": "tcav", **notes})
+        nearest = tensors.pop(NEAREST, None)
+        return cls(rows, tensors, {"kind": "tcav", **notes}, nearest)
 
     def picture(self) -> Image:
         """Return bars of the scores with intervals, grouped by class and layer, random scores marked."""
@@ -160,5 +165,6 @@ class TcavResult:
             across="share of the class's images whose score the concept raises",
             most=1.0,
             caption="Whiskers: 95 % intervals over runs and images. Dots: random images taken as a concept, "
-            "one a run. p: permutation test, corrected for the number of tests. Pale: not significant.",
+            "one a run. p: permutation test, corrected for the number of tests. Pale: not significant."
+            + text_note(self.provenance),
         )

@@ -14,6 +14,7 @@ from torch import Tensor
 from seewhy.concepts.calibration import ConceptBank
 from seewhy.concepts.record import open_record
 from seewhy.concepts.record import save as save_record
+from seewhy.concepts.text_picture import NEAREST, text_note
 from seewhy.errors import BadInput, UnknownName
 from seewhy.resize import resize
 from seewhy.show.bars import Bar, bars
@@ -140,7 +141,10 @@ class VisualTcavResult:
     pixels
         `(n, c, *size)` uint8: the images as the model saw them.
     provenance
-        JSON-serialisable: model, weights' hash, parameters, images with predictions, passes.
+        JSON-serialisable: model, weights' hash, parameters, images with predictions, passes; for concepts
+        from texts also "texts": encoder, fit of each layer, nearest photos.
+    nearest
+        `(concepts, m, c, *size)` uint8: the photos nearest to each text; None for concepts from examples.
     """
 
     concepts: tuple[str, ...]
@@ -148,6 +152,7 @@ class VisualTcavResult:
     classes: Tensor
     pixels: Tensor
     provenance: Json
+    nearest: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -259,6 +264,7 @@ class VisualTcavResult:
             for f in fields(found)
         }
         tensors |= {"classes": self.classes, "pixels": self.pixels}
+        tensors |= {} if self.nearest is None else {NEAREST: self.nearest}
         notes = {
             "concept_names": list(self.concepts),
             "global": [asdict(r) for r in self.global_rows()],
@@ -282,9 +288,9 @@ class VisualTcavResult:
             layer: LayerFindings(**{f.name: tensors[f"{layer}/{f.name}"] for f in fields(LayerFindings)})
             for layer in notes["parameters"]["layers"]
         }
-        return cls(
-            tuple(names), layers, tensors["classes"], tensors["pixels"], {"kind": "visual_tcav", **notes}
-        )
+        notes = {"kind": "visual_tcav", **notes}
+        pixels, nearest = tensors["pixels"], tensors.get(NEAREST)
+        return cls(tuple(names), layers, tensors["classes"], pixels, notes, nearest)
 
     # -- pictures ------------------------------------------------------------------------------------------
 
@@ -332,7 +338,7 @@ class VisualTcavResult:
             share="all",
             title=f"Concepts at {name} of {self.provenance['model']}",
             caption="Maps: 0 as in random images, 1 as in the concept's own. Below: attribution to the "
-            "class, 95 % interval over concept images drawn again.",
+            "class, 95 % interval over concept images drawn again." + text_note(self.provenance, name),
         )
 
     def bars_picture(self) -> Image:
@@ -354,7 +360,7 @@ class VisualTcavResult:
             across="attribution of the concept to the class (share of the largest rise in logit)",
             caption="Whiskers: 95 % intervals over images and concept images. Dots: random images taken as a "
             "concept. p: share of random concepts, this one counted, that reach the attribution; pale above "
-            "0.05. Attributions of concepts that overlap count twice.",
+            "0.05. Attributions of concepts that overlap count twice." + text_note(self.provenance),
         )
 
     def _photo(self, image: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

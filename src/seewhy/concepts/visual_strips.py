@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from seewhy.concepts.projections import Patch
+from seewhy.concepts.projections import Patch, focus
 from seewhy.concepts.visualised import Visualisation, Visualised
 from seewhy.inputs.images import read_image
 from seewhy.models.model import Model
@@ -38,8 +38,10 @@ class Rows:
         Those with the highest scores, whole; None without photos.
     seen
         What strong cells of a channel see; None for other targets.
+    closer
+        The part of each window that excites the cell, larger; None without projections.
     projections
-        The same windows, projected; None where the network has no rule for that.
+        The same parts, projected; None where the network has no rule for that.
     remark
         Why there are no projections, or how they were made if not by deconvnet; "" otherwise.
     """
@@ -47,12 +49,14 @@ class Rows:
     optimised: Strip
     photos: Strip | None
     seen: Strip | None
+    closer: Strip | None
     projections: Strip | None
     remark: str
 
     def strips(self) -> list[Strip]:
         """Return those that there are."""
-        return [s for s in (self.optimised, self.photos, self.seen, self.projections) if s is not None]
+        rows = (self.optimised, self.photos, self.seen, self.closer, self.projections)
+        return [s for s in rows if s is not None]
 
 
 def reading(visualised: Visualised) -> str:
@@ -76,19 +80,17 @@ def rows_of(model: Model, visualised: Visualised, one: Visualisation, cell: int 
     words = [one.words(i, in_views=visualised.transparent) for i in range(len(pictures))]
     large = max(_LARGE, *(max(p.size) for p in pictures))
     optimised = Strip("optimised", [Tile(p, w) for p, w in zip(pictures, words, strict=True)], cell=large)
-    photos = seen = projections = None
+    photos = seen = closer = projections = None
     if one.standing is not None:
         photos = Strip("photos by score", [_photo(model, n, s, cell) for n, s in one.standing.best])
     if one.patches is not None:
         patches = one.patches.patches
         seen = Strip("strongest cells see", [_seen(model, p, cell) for p in patches], "no photo above 0")
-        shown = [
-            Tile(projection_picture(p.projection, cell), Path(p.photo).stem)
-            for p in patches
-            if p.projection is not None
-        ]
-        projections = Strip("projected back", shown) if shown else None
-    return Rows(optimised, photos, seen, projections, _remark(one))
+        pairs = [_closer(model, p, p.projection, cell) for p in patches if p.projection is not None]
+        if pairs:
+            closer = Strip("what excites them, closer", [photo for photo, _ in pairs])
+            projections = Strip("the same, projected back", [projected for _, projected in pairs])
+    return Rows(optimised, photos, seen, closer, projections, _remark(one))
 
 
 def picture(model: Model, visualised: Visualised, cell: int = 128) -> Image.Image:
@@ -102,8 +104,8 @@ def picture(model: Model, visualised: Visualised, cell: int = 128) -> Image.Imag
 
 
 def projection_picture(projection: Tensor, cell: int) -> Image.Image:
-    """Return a signed `(c, h, w)` projection on grey; 0.5 % of its magnitudes are as far as colours go."""
-    most = torch.quantile(projection.abs().flatten(), 0.995).clamp_min(1e-30)
+    """Return a signed `(c, h, w)` projection on grey; 2 % of its magnitudes are as far as colours go."""
+    most = torch.quantile(projection.abs().flatten(), 0.98).clamp_min(1e-30)
     levels = (127.5 + 127.5 * (projection / most).clamp(-1, 1)).round().byte().permute(1, 2, 0).numpy()
     plain = Image.fromarray(levels if levels.shape[2] == 3 else levels[:, :, 0]).convert("RGB")
     factor = cell / max(plain.size)
@@ -136,6 +138,16 @@ def _photo(model: Model, name: str, score: float, cell: int) -> Tile:
 def _seen(model: Model, patch: Patch, cell: int) -> Tile:
     shown = _window(model, patch.photo, patch.window, cell)
     return Tile(shown, f"{number(patch.value)} · {Path(patch.photo).stem}")
+
+
+def _closer(model: Model, patch: Patch, projection: Tensor, cell: int) -> tuple[Tile, Tile]:
+    """Return the part of a photo that excites the cell, and its projection, both as large."""
+    inside = focus(projection)
+    (top, bottom), (left, right) = inside
+    part = tuple((w[0] + a, w[0] + b) for w, (a, b) in zip(patch.window, inside, strict=True))
+    words = Path(patch.photo).stem
+    photo = Tile(_window(model, patch.photo, part, cell), words)
+    return photo, Tile(projection_picture(projection[:, top:bottom, left:right], cell), words)
 
 
 def _window(model: Model, name: str, window: tuple[tuple[int, int], ...], cell: int) -> Image.Image:

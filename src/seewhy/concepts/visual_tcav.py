@@ -42,13 +42,17 @@ from torch import Tensor, nn
 
 from seewhy import provenance
 from seewhy.batching import in_batches
+from seewhy.concepts.alignment import Fit
 from seewhy.concepts.asked import Asked, asked_of
 from seewhy.concepts.calibration import ConceptBank
 from seewhy.concepts.concept_maps import EPSILON
 from seewhy.concepts.feature_gradients import FeatureGradients, Integrated, head_of
+from seewhy.concepts.given import Given, given_as
 from seewhy.concepts.layers import Probed, class_index, class_logits, is_binary, probe
-from seewhy.concepts.sets import ImageSet, named_sets, random_set
-from seewhy.concepts.vectors import SOLVERS, Solver
+from seewhy.concepts.sets import ImageSet
+from seewhy.concepts.text_runs import text_bank
+from seewhy.concepts.texts import TextConcepts
+from seewhy.concepts.vectors import SOLVERS, Solver, flat
 from seewhy.concepts.visual_result import LayerFindings, VisualTcavResult
 from seewhy.execution import Execution
 from seewhy.methods.base import Paper, require
@@ -125,7 +129,7 @@ class VisualTCAV:
     def __call__(
         self,
         model: Model | nn.Module,
-        concepts: Mapping[str, Any] | Sequence[ImageSet],
+        concepts: Mapping[str, Any] | Sequence[ImageSet] | TextConcepts,
         random: Any,
         images: Any,
         targets: Sequence[int | str] | None = None,
@@ -138,10 +142,10 @@ class VisualTCAV:
         model
             A classifier, or one whose single output speaks for class 1 against class 0.
         concepts
-            Name to images (a folder, tensor, paths or PIL images), or `ImageSet`s.
+            Name to images (a folder, tensor, paths or PIL images), or `ImageSet`s; or `text_concepts`.
         random
             Images of nothing in particular, likewise; several sets are pooled. At least twice as many as a
-            concept has are best.
+            concept has are best. None for concepts from texts, which have photos of their own.
         images
             To be explained: a folder, tensor, paths or PIL images; or class to such, each explained for its
             class.
@@ -155,29 +159,19 @@ class VisualTCAV:
         DoesNotFit
             For layers that the network goes around.
         BadInput
-            For too few images, or classes and layers that are not there.
+            For too few images, classes and layers that are not there, or layers that texts do not reach.
         """
         model = model if isinstance(model, Model) else Model(model)
         execution = execution or Execution()
-        examples, chance = named_sets(concepts), random_set(random)
+        given = given_as(concepts, random)
         asked = asked_of(images, targets)
         first = asked[0].images
         with model.untouched(execution.device):
             weights = model.check_weights()
             probed, resumptions = probe(model, self.layers, first, execution, resumed=True)
-            activations = probed.activations([*examples, chance], self.title)
-            banks = {
-                layer: ConceptBank.of(
-                    self.solver,
-                    {e.name: a[layer] for e, a in zip(examples, activations, strict=False)},
-                    activations[-1][layer],
-                    self.resamples,
-                    self.random_concepts,
-                    self.accuracy_gate,
-                    execution.seed,
-                )
-                for layer in probed.grids
-            }
+            activations = probed.activations(given.sets, self.title)
+            banks, fits = self._banks(given, probed, activations, execution.seed)
+            pictures = given.pictures(model) if isinstance(given, TextConcepts) else None
             del activations
             integrals = {
                 layer: FeatureGradients(
@@ -193,7 +187,7 @@ class VisualTCAV:
             parts = [p for part in asked for p in self._explained(probed, banks, integrals, part)]
             notes = provenance.of_model(model, first.prepared(model, 0, 1), weights)
         return VisualTcavResult(
-            tuple(e.name for e in examples),
+            given.names,
             {layer: LayerFindings.joined([p[0][layer] for p in parts], banks[layer]) for layer in banks},
             torch.cat([p[1] for p in parts]),
             torch.cat([p[2] for p in parts]),
@@ -201,8 +195,7 @@ class VisualTCAV:
                 **notes,
                 "kind": "visual_tcav",
                 "parameters": {**asdict(self), "layers": list(probed.grids)},
-                "concepts": {e.name: len(e) for e in examples},
-                "random": len(chance),
+                **given.notes(fits),
                 "images": [fact for p in parts for fact in p[3]],
                 "labels": {str(i): model.label(i) for p in parts for i in p[1].unique().tolist()},
                 "linear": {layer: bool(integrals[layer].linear) for layer in integrals},
@@ -213,7 +206,24 @@ class VisualTCAV:
                 },
                 "execution": provenance.of_run(execution),
             },
+            pictures,
         )
+
+    def _banks(
+        self, given: Given, probed: Probed, activations: Sequence[Mapping[str, Tensor]], seed: int
+    ) -> tuple[dict[str, ConceptBank], dict[str, Fit]]:
+        """Return each layer's concepts, and for texts how well the layer follows the encoder."""
+        banks, fits = {}, {}
+        drawn = self.resamples, self.random_concepts, self.accuracy_gate, seed
+        for layer in probed.grids:
+            *own, others = [a[layer] for a in activations]
+            if isinstance(given, TextConcepts):
+                fits[layer] = given.fit(layer, flat(others, "mean"), seed)
+                banks[layer] = text_bank(given, others, fits[layer].ridge, *drawn)
+            else:
+                named = dict(zip(given.names, own, strict=True))
+                banks[layer] = ConceptBank.of(self.solver, named, others, *drawn)
+        return banks, fits
 
     def _baseline(self, grid: Grid, mean: Tensor, model: Model) -> Tensor:
         random = self.baseline == "random" or (self.baseline == "auto" and grid.layout == "tokens")

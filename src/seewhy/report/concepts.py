@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from torch import Tensor
 
 from seewhy.concepts import tcav, visual_tcav
 from seewhy.concepts.tcav_result import TcavResult
+from seewhy.concepts.text_picture import fit_rows, nearest_picture
 from seewhy.concepts.visual_result import VisualTcavResult
 from seewhy.files import write_atomically
 from seewhy.methods.base import Paper
@@ -30,6 +32,8 @@ READING = {
     "how much of the class's rise in score lies in the concept's channels there. Concepts that look alike "
     "to the layer share attributions: they do not add up.",
 }
+
+_TEXTS = ("encoder", "encoder_sha256", "texts", "template", "others", "photos", "top", "failures")
 
 
 def write_concept_report(
@@ -61,6 +65,8 @@ def render_concept_report(result: TcavResult | VisualTcavResult, *, command: str
     notes = result.provenance
     visual = isinstance(result, VisualTcavResult)
     parts = _visual(result) if isinstance(result, VisualTcavResult) else _tcav(result)
+    if result.nearest is not None:
+        parts = [*parts, ("texts", "Texts", _texts(notes, result.nearest))]
     name = "Visual-TCAV" if visual else "TCAV"
     title = f"{name}: what {notes['model']} saw"
     method = visual_tcav if visual else tcav
@@ -88,8 +94,7 @@ def render_concept_report(result: TcavResult | VisualTcavResult, *, command: str
 <div class="page">
 <header>
 <h1>{escape(title)}</h1>
-<p class="lead">{len(notes["concepts"])} concepts · {notes["random"]} random images · layers
-{escape(", ".join(notes["parameters"]["layers"]))}</p>
+<p class="lead">{escape(_lead(notes))}</p>
 <p>{escape(READING[notes["kind"]])}</p>
 </header>
 <nav aria-label="Contents"><ul>{contents}</ul></nav>
@@ -185,6 +190,25 @@ def _visual(result: VisualTcavResult) -> list[tuple[str, str, str]]:
     return [*parts, ("maps", "Image by image", maps)]
 
 
+def _lead(notes: Json) -> str:
+    made, random = f"{len(notes['concepts'])} concepts", f"{notes['random']} random images"
+    if "texts" in notes:
+        made, random = f"{made} from texts", f"{notes['texts']['photos']} photos"
+    return f"{made} · {random} · layers {', '.join(notes['parameters']['layers'])}"
+
+
+def _texts(notes: Json, nearest: Tensor) -> str:
+    told = notes["texts"]
+    words = (
+        f"No examples were given: texts were carried into the layers by {told['encoder']}, through "
+        f"{told['photos']} photos. R²: how well a layer's features follow from the encoder's vectors on "
+        f"photos held out, 95 % interval over photos; layers whose interval reaches {told['gate']:g} are "
+        "refused."
+    )
+    picture = _image(nearest_picture(notes, nearest), "The photos that the encoder finds nearest.")
+    return picture + _table(words, ("Layer", "R²", "Ridge"), fit_rows(notes), 1)
+
+
 def _with(value: float, low: float, high: float) -> str:
     return f"{number(value)} [{number(low)}, {number(high)}]"
 
@@ -225,6 +249,7 @@ def _making(notes: Json, command: str) -> str:
         "model": notes["model"],
         "weights (SHA-256)": notes["weights_sha256"],
         "images of concepts": notes["concepts"],
+        **{f"texts: {k}": v for k, v in notes.get("texts", {}).items() if k in _TEXTS},
         "passes": notes["passes"],
         **notes["execution"],
         **notes["versions"],

@@ -76,8 +76,10 @@ def _target(model: Model, visualised: Visualised, one: Visualisation) -> str:
         parts.append(_row("Photos by score", rows.photos))
     if rows.seen is not None:
         parts.append(_row("What the strongest cells see", rows.seen))
+    if rows.closer is not None:
+        parts.append(_row("What excites them, closer", rows.closer))
     if rows.projections is not None:
-        parts.append(_row("Their projections", rows.projections))
+        parts.append(_row("The same, projected back", rows.projections))
     if rows.remark:
         parts.append(f'<p class="muted">{escape(rows.remark)}</p>')
     return "".join(parts)
