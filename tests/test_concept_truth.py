@@ -96,6 +96,7 @@ def test_measures_of_place() -> None:
     assert found["area"] == 0.25
     assert found["iou"] == pytest.approx(0.25 / 2)
     assert found["pointing"] == 0.5
+    assert found["shown"] == 0.5
 
 
 def test_rank_correlation_against_scipy() -> None:

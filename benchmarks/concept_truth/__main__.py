@@ -42,7 +42,7 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--pictures", type=int, default=20000, help="training pictures (20000)")
+    parser.add_argument("--pictures", type=int, default=12000, help="training pictures (12000)")
     parser.add_argument("--steps", type=int, default=400, help="training steps (400)")
     parser.add_argument("--tests", type=int, default=600, help="test pictures (600)")
     parser.add_argument("--seeds", type=int, default=2, help="sets of networks (2)")

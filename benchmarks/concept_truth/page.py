@@ -50,6 +50,9 @@ def measures(findings: Sequence[Finding]) -> dict[str, float]:
     found["random photo"] = correlation([v for f in findings for v in f.values["random"]], fall)
     relied = [f for f in findings if f.rate > 0]
     found["visual energy"] = float(np.mean([f.energy / f.area for f in relied]))
+    mapped = [f.energy / f.shown / f.area for f in relied if f.shown > 0]
+    found["visual energy of maps"] = float(np.mean(mapped)) if mapped else float("nan")
+    found["visual shown"] = float(np.mean([f.shown for f in relied]))
     return found
 
 
@@ -71,8 +74,9 @@ def page(studies: Sequence[Sequence[dict[str, Finding]]], command: str, seconds:
         lines += _agreement(name, [measures([f[layer] for f in s]) for s in studies])
     lines += [
         "\nMeans over the sets (lowest to highest). Over the networks: classes averaged. No number: the "
-        "values do not vary. The energy is that of the concept maps inside the tag over the share of the photo that "
-        "the tag covers, in networks of rate above 0; a photo without a map counts 0.\n",
+        "values do not vary. The energy is that of the concept maps inside the tag over the share of the "
+        "photo that the tag covers, in networks of rate above 0: with 0 for a photo without a map, and "
+        "without such photos.\n",
         "## Where nothing is to be found, and where something is\n",
         "How many intervals of 95 % hold 0, of all sets and classes. The truth of a class is that of all "
         "layers.\n",
@@ -129,7 +133,9 @@ def _agreement(layer: str, every: Sequence[dict[str, float]]) -> list[str]:
             ("Spearman over networks and classes", "spearman by class"),
             ("Pearson over networks and classes", "pearson"),
             ("Pearson by photo, with the fall of its logit", "photo"),
-            ("energy in the tag / area", "energy"),
+            ("energy in the tag / area, of all photos", "energy"),
+            ("energy in the tag / area, of photos with a map", "energy of maps"),
+            ("photos with a map", "shown"),
         )
     ]
 

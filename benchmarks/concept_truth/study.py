@@ -46,8 +46,9 @@ class Finding:
         Attribution of the control tags in the same pictures, mean; the own tag's excess over it; interval.
     tcav, tcav_low, tcav_high, tcav_excess
         TCAV score of the own tag, its interval, and its excess over the mean score of the control tags.
-    energy, area, iou, pointing
-        Of the concept maps against the tags: energy inside, area share, overlap at 0.5, peak inside.
+    energy, area, iou, pointing, shown
+        Of the concept maps against the tags: energy inside, area share, overlap at 0.5, peak inside; a photo
+        without a map counts as 0. Share of photos with a map.
     values
         By picture: class, attribution, random attribution, fall of the logit.
     """
@@ -76,6 +77,7 @@ class Finding:
     area: float
     iou: float
     pointing: float
+    shown: float
     values: dict[str, list[float]]
 
     def to_json(self) -> Json:
@@ -202,6 +204,7 @@ def located(maps: np.ndarray, masks: np.ndarray) -> dict[str, float]:
         "area": float(inside.mean()),
         "iou": float(((strong & inside).sum(1) / union).mean()),
         "pointing": float(peak.mean()),
+        "shown": float(shown.mean()),
     }
 
 
