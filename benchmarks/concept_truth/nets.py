@@ -19,7 +19,7 @@ LOOK = Preprocessing((SIDE, SIDE), fit="squash", mean=(0.5, 0.5, 0.5), std=(0.25
 def network() -> nn.Sequential:
     """Four convolutions with batch norm and ReLU, one pooling, global average, one linear layer.
 
-    A cell of the last two layers sees 19 x 19 pixels, about a tag: the last convolution has one cell.
+    A cell of the third sees 19 x 19 pixels, about a tag; one of the fourth 27 x 27.
     """
 
     def stage(before: int, after: int, side: int = 3, stride: int = 1) -> list[nn.Module]:
@@ -31,7 +31,7 @@ def network() -> nn.Sequential:
         *stage(16, 32),
         nn.MaxPool2d(2),
         *stage(32, 48),
-        *stage(48, 48, 1),
+        *stage(48, 48),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(48, len(CLASSES)),
