@@ -18,11 +18,14 @@ import torch
 from benchmarks.concept_truth.nets import RATES, trained
 from benchmarks.concept_truth.page import page
 from benchmarks.concept_truth.picture import picture
+from benchmarks.concept_truth.pictures import plain
 from benchmarks.concept_truth.study import Finding, examined
 from seewhy.errors import BadInput, SeeWhyError
 from seewhy.execution import Execution
 from seewhy.files import write_atomically
 
+SEEDS = 10
+"""Seeds that a set of networks and pictures has to itself."""
 ROOT = Path(__file__).parents[2]
 
 
@@ -39,10 +42,11 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--pictures", type=int, default=2000, help="training pictures (2000)")
-    parser.add_argument("--steps", type=int, default=250, help="training steps (250)")
-    parser.add_argument("--tests", type=int, default=300, help="test pictures (300)")
-    parser.add_argument("--seeds", type=int, default=1, help="networks of each rate (1)")
+    parser.add_argument("--pictures", type=int, default=12000, help="training pictures (12000)")
+    parser.add_argument("--steps", type=int, default=400, help="training steps (400)")
+    parser.add_argument("--tests", type=int, default=600, help="test pictures (600)")
+    parser.add_argument("--seeds", type=int, default=2, help="sets of networks (2)")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first set (0)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where the page goes")
     arguments = parser.parse_args()
@@ -53,13 +57,14 @@ def main() -> int:
         execution = Execution(progress=report, device=arguments.device)
         studies: list[list[dict[str, Finding]]] = []
         shown = []
-        for seed in range(arguments.seeds):
+        for seed in range(arguments.first, arguments.first + arguments.seeds):
             findings = []
+            bare = plain(SEEDS * seed, arguments.pictures, training=True)
             for rate in RATES:
-                model = trained(rate, arguments.pictures, arguments.steps, seed, execution)
-                finding, result = examined(model, rate, arguments.tests, execution)
+                model = trained(rate, bare, arguments.steps, SEEDS * seed, execution)
+                finding, result = examined(model, rate, arguments.tests, SEEDS * seed + 2, execution)
                 findings.append(finding)
-                if seed == 0:
+                if seed == arguments.first:
                     shown.append(result)
                 report(1, 1, f"rate {rate:g}, seed {seed}")
             studies.append(findings)

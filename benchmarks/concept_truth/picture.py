@@ -18,7 +18,7 @@ from seewhy.show.drawing import Look, painted
 from seewhy.show.lettering import INK, MUTED, beside, framed, paragraph, stack
 from seewhy.show.words import number
 
-CELL, LAYER = 144, next(iter(LAYERS))
+CELL, LAYER = 128, next(iter(LAYERS))
 CAPTION = (
     "Maps: where the network recognises the tag of the class, 1 as in the concept's own images, one scale "
     "for all, at the third convolution. Below each: the tag's attribution to the class, of at most 1. "
@@ -37,7 +37,7 @@ def picture(studies: Sequence[Sequence[dict[str, Finding]]], results: Sequence[V
             i = int((result.classes[:, 0] == k).nonzero()[0])
             heat = result.concept_map(i, f"tag {LETTERS[k]}", LAYER).double().numpy()
             photo = np.moveaxis(result.pixels[i].numpy(), 0, -1)
-            drawn = painted(photo, heat, Scale(0.0, 1.0), Look(upscale=3, smooth=False, fade=1.0))
+            drawn = painted(photo, heat, Scale(0.0, 1.0), Look(upscale=2, smooth=False, fade=1.0))
             value = float(result.layers[LAYER].attributions[i, 0, k])
             told = paragraph(f"{LETTERS[k]} for {CLASSES[k]}: {number(value)}", 13, CELL, INK)
             cells.append(stack([drawn.resize((CELL, CELL), Image.Resampling.NEAREST), told], 3))
@@ -95,9 +95,9 @@ def _plots(studies: Sequence[Sequence[Finding]]) -> bytes:
                 )
         chance = [float(torch.tensor(f.random).mean()) for f in findings]
         mean = [float(np.mean(f.drop)) for f in findings]
-        left.plot(
-            mean, chance, "x", color="#808080", label="random concepts" if findings is studies[0] else None
-        )
+        control = [float(torch.tensor(f.control).mean()) for f in findings]
+        for values, mark, name in ((control, "^", "controls' tags"), (chance, "x", "random concepts")):
+            left.plot(mean, values, mark, color="#808080", label=name if findings is studies[0] else None)
     left.set_ylabel("Visual-TCAV: attribution of the tag")
     right.set_ylabel("TCAV score of the tag")
     right.set_ylim(-0.05, 1.08)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -9,61 +10,74 @@ import torch
 from torch import Tensor
 
 from benchmarks.concept_truth.nets import LAYERS, logits
-from benchmarks.concept_truth.pictures import CLASSES, LETTERS, other, plain, tagged
+from benchmarks.concept_truth.pictures import CLASSES, CONTROLS, LETTERS, other, plain, tagged
 from seewhy.concepts import TCAV, ImageSet, VisualTCAV, VisualTcavResult
+from seewhy.concepts.references import student
+from seewhy.concepts.visual_result import WIDE, GlobalRow
 from seewhy.execution import Execution
 from seewhy.models.model import Model
 from seewhy.types import Json
 
 EXAMPLES, RANDOM = 60, 150
 """Images of each concept, and random ones."""
+EXPLAINED, TWINS = 100, 30
+"""Test pictures of each class that are explained, and of those that are again with each control."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One network.
+    """One network at one layer. Lists hold a value a class, unless said.
 
     Parameters
     ----------
     rate
         How often the tag told the class in training.
     drop, drop_low, drop_high
-        Accuracy on tagged test pictures less that on their untagged twins, by class, with 95 % intervals.
+        Accuracy on tagged test pictures less that on their untagged twins, with 95 % intervals.
+    mean_drop
+        The same over all classes: the drop and the ends of its interval.
     accuracy
-        On tagged and on untagged pictures.
+        On pictures with the class's tag, with a control's and without any.
     visual, visual_low, visual_high
         Global attribution of each class's own tag to it, with its interval.
-    excess_low, excess_high
-        Interval of the attribution less that of random concepts.
-    random
-        Attribution of random images taken as a concept, mean.
-    tcav, tcav_low, tcav_high, tcav_p
-        TCAV score of the same, its interval and corrected p.
-    energy, area, iou, pointing
-        Of the concept maps against the tags: energy inside, area share, overlap at 0.5, peak inside.
+    random, random_low, random_high
+        Attribution of random images taken as a concept, mean; interval of the tag's excess over it.
+    control, excess, excess_low, excess_high
+        Attribution of the control tags in the same pictures, mean; the own tag's excess over it; interval.
+    tcav, tcav_low, tcav_high, tcav_excess
+        TCAV score of the own tag, its interval, and its excess over the mean score of the control tags.
+    energy, area, iou, pointing, shown
+        Of the concept maps against the tags: energy inside, area share, overlap at 0.5, peak inside; a photo
+        without a map counts as 0. Share of photos with a map.
     values
         By picture: class, attribution, random attribution, fall of the logit.
     """
 
     rate: float
-    accuracy: tuple[float, float]
+    accuracy: tuple[float, float, float]
     drop: list[float]
     drop_low: list[float]
     drop_high: list[float]
+    mean_drop: tuple[float, float, float]
     visual: list[float]
     visual_low: list[float]
     visual_high: list[float]
+    random: list[float]
+    random_low: list[float]
+    random_high: list[float]
+    control: list[float]
+    excess: list[float]
     excess_low: list[float]
     excess_high: list[float]
-    random: list[float]
     tcav: list[float]
     tcav_low: list[float]
     tcav_high: list[float]
-    tcav_p: list[float]
+    tcav_excess: list[float]
     energy: float
     area: float
     iou: float
     pointing: float
+    shown: float
     values: dict[str, list[float]]
 
     def to_json(self) -> Json:
@@ -77,54 +91,78 @@ class Finding:
 
 
 def examined(
-    model: Model, rate: float, tests: int, execution: Execution
+    model: Model, rate: float, tests: int, seed: int, execution: Execution
 ) -> tuple[dict[str, Finding], VisualTcavResult]:
-    """Ask one network about its tags; the findings are those of its layers."""
-    bare = plain(2, tests, training=False)
-    marked = tagged(bare, bare.classes, 2)
+    """Ask one network about its tags; the findings are those of its layers.
+
+    Parameters
+    ----------
+    model, rate
+        The network, and how often its tags told the class.
+    tests
+        Test pictures.
+    seed
+        Of test pictures (`seed`), concept images (`seed + 1`) and random images (`seed + 2`).
+    execution
+        Where to run, what to report to.
+    """
+    bare = plain(seed, tests, training=False)
+    marked = tagged(bare, [LETTERS[k] for k in bare.classes], seed)
+    controlled = {c: tagged(bare, [c] * tests, seed).inputs() for c in CONTROLS}
     x, y = marked.inputs(), torch.from_numpy(bare.classes)
     with_tag, without = logits(model, x), logits(model, bare.inputs())
     right = torch.stack([(with_tag.argmax(1) == y), (without.argmax(1) == y)]).double()
+    otherwise = [float((logits(model, z).argmax(1) == y).double().mean()) for z in controlled.values()]
     fall = (with_tag - without).gather(1, y[:, None])[:, 0].clamp_min(0)
     drops = [_drop(right[:, y == k]) for k in range(len(CLASSES))]
 
-    base = other(3, EXAMPLES)
-    concepts = [
-        ImageSet(f"tag {letter}", tagged(base, np.full(EXAMPLES, k), 3).inputs())
-        for k, letter in enumerate(LETTERS)
-    ]
-    random = other(4, RANDOM).inputs()
-    by_class: dict[int | str, Tensor] = {k: x[y == k] for k in range(len(CLASSES))}
-    result = VisualTCAV(layers=tuple(LAYERS))(model, concepts, random, by_class, execution=execution)
-    tested = TCAV(layers=tuple(LAYERS))(model, concepts, random, by_class, execution)
+    base = other(seed + 1, EXAMPLES)
+    tags = {
+        c: ImageSet(f"tag {c}", tagged(base, [c] * EXAMPLES, seed + 1).inputs()) for c in LETTERS + CONTROLS
+    }
+    own = [tags[c] for c in LETTERS]
+    random = other(seed + 2, RANDOM).inputs()
+    rows = [(y == k).nonzero()[:EXPLAINED, 0] for k in range(len(CLASSES))]
+    by_class: dict[int | str, Tensor] = {k: x[r] for k, r in enumerate(rows)}
+    result = VisualTCAV(layers=tuple(LAYERS))(model, own, random, by_class, execution=execution)
+    tested = TCAV(layers=tuple(LAYERS))(model, list(tags.values()), random, by_class, execution)
+    once = VisualTCAV(layers=tuple(LAYERS), resamples=0, random_concepts=2)
+    control: dict[tuple[str, int], list[float]] = {}
+    for c, z in controlled.items():
+        twins: dict[int | str, Tensor] = {k: z[r[:TWINS]] for k, r in enumerate(rows)}
+        for row in once(model, [tags[c]], random, twins, execution=execution).global_rows():
+            control.setdefault((row.layer, row.index), []).append(row.attribution)
 
-    classes = result.classes[:, 0]
-    order = torch.cat([(y == k).nonzero()[:, 0] for k in range(len(CLASSES))])
+    classes, order = result.classes[:, 0], torch.cat(rows)
     findings = {}
     for layer, f in result.layers.items():
-        own = {
-            r.index: r
-            for r in result.global_rows()
-            if r.layer == layer and r.concept == concepts[r.index].name
-        }
-        rows = {r.index: r for r in tested.rows if r.layer == layer and r.concept == concepts[r.index].name}
-        maps = [result.concept_map(i, concepts[k].name, layer) for i, k in enumerate(classes.tolist())]
+        found = [r for r in result.global_rows() if r.layer == layer and r.concept == own[r.index].name]
+        over = [over_controls(r, control[layer, r.index]) for r in found]
+        scores = {(r.concept, r.index): r for r in tested.rows if r.layer == layer}
+        tcav = [scores[own[k].name, k] for k in range(len(CLASSES))]
+        chance = [np.mean([scores[tags[c].name, k].score for c in CONTROLS]) for k in range(len(CLASSES))]
+        maps = [result.concept_map(i, own[k].name, layer) for i, k in enumerate(classes.tolist())]
         findings[layer] = Finding(
             rate=rate,
-            accuracy=(float(right[0].mean()), float(right[1].mean())),
+            accuracy=(float(right[0].mean()), float(np.mean(otherwise)), float(right[1].mean())),
             drop=[d[0] for d in drops],
             drop_low=[d[1] for d in drops],
             drop_high=[d[2] for d in drops],
-            visual=[own[k].attribution for k in own],
-            visual_low=[own[k].low for k in own],
-            visual_high=[own[k].high for k in own],
-            excess_low=[own[k].excess_low for k in own],
-            excess_high=[own[k].excess_high for k in own],
-            random=[own[k].random for k in own],
-            tcav=[rows[k].score for k in own],
-            tcav_low=[rows[k].low for k in own],
-            tcav_high=[rows[k].high for k in own],
-            tcav_p=[rows[k].p_corrected for k in own],
+            mean_drop=_drop(right),
+            visual=[r.attribution for r in found],
+            visual_low=[r.low for r in found],
+            visual_high=[r.high for r in found],
+            random=[r.random for r in found],
+            random_low=[r.excess_low for r in found],
+            random_high=[r.excess_high for r in found],
+            control=[float(np.mean(control[layer, r.index])) for r in found],
+            excess=[o[0] for o in over],
+            excess_low=[o[1] for o in over],
+            excess_high=[o[2] for o in over],
+            tcav=[r.score for r in tcav],
+            tcav_low=[r.low for r in tcav],
+            tcav_high=[r.high for r in tcav],
+            tcav_excess=[float(r.score - c) for r, c in zip(tcav, chance, strict=True)],
             values={
                 "class": classes.tolist(),
                 "attribution": f.attributions[torch.arange(len(classes)), 0, classes].tolist(),
@@ -134,6 +172,19 @@ def examined(
             **located(torch.stack(maps).double().numpy(), marked.masks[order.numpy()]),
         )
     return findings, result
+
+
+def over_controls(row: GlobalRow, controls: Sequence[float]) -> tuple[float, float, float]:
+    """Return the excess of an attribution over those of control concepts, and its 95 % interval.
+
+    The interval holds the attribution's own uncertainty and the spread of the controls, of which this concept
+    would be one more if it mattered as little: `t sqrt(se^2 + var (1 + 1 / r))`, Student's t of r - 1.
+    """
+    c = np.asarray(controls)
+    excess = row.attribution - float(c.mean())
+    error = ((row.high - row.attribution) / WIDE) ** 2
+    half = student(len(c) - 1) * (error + float(c.var(ddof=1)) * (1 + 1 / len(c))) ** 0.5
+    return excess, excess - half, excess + half
 
 
 def located(maps: np.ndarray, masks: np.ndarray) -> dict[str, float]:
@@ -153,6 +204,7 @@ def located(maps: np.ndarray, masks: np.ndarray) -> dict[str, float]:
         "area": float(inside.mean()),
         "iou": float(((strong & inside).sum(1) / union).mean()),
         "pointing": float(peak.mean()),
+        "shown": float(shown.mean()),
     }
 
 
