@@ -338,12 +338,19 @@ def peers(model: Model, masks: int) -> dict[str, tuple[str, Json]]:
 
 
 def numbers(
-    model: Model, x: Tensor, maps: dict[str, Attribution], metrics: list[Metric], device: str
+    model: Model,
+    x: Tensor,
+    maps: dict[str, Attribution],
+    metrics: list[Metric],
+    device: str,
+    *,
+    baselines: bool = True,
 ) -> tuple[Json, Json]:
     """Return each metric's mean and 95 % interval of each method and baseline, and each sample's values."""
     named = [a.noting(method=name) for name, a in maps.items()]
     classes = [entry["target"]["index"] for entry in named[0].provenance["inputs"]]
-    table = evaluate(model, Inputs.of(x), named, metrics, classes, device=device, precision="fp32")
+    options = {"device": device, "precision": "fp32", "baselines": baselines}
+    table = evaluate(model, Inputs.of(x), named, metrics, classes, **options)
     means: Json = {}
     for s in table.mean():
         means.setdefault(s.method, {})[short(s.metric)] = [s.mean, s.low, s.high]
@@ -397,7 +404,12 @@ def study(arguments: argparse.Namespace) -> None:
             name = f"ours, area {area:g}"
             made[name] = trained(title, name, ours(spec, area), model, images, arguments)
         entry["training"] = {
-            name: {"seconds": e.record["seconds"], "look": e.record["looks"][-1], "bytes": f.stat().st_size}
+            name: {
+                "steps": e.record["steps"],
+                "seconds": e.record["seconds"],
+                "look": e.record["looks"][-1],
+                "bytes": f.stat().st_size,
+            }
             for name, (f, e) in made.items()
         }
         chosen = max((n for n in made if n != "paper"), key=lambda n: entry["training"][n]["look"]["score"])
@@ -410,7 +422,7 @@ def study(arguments: argparse.Namespace) -> None:
             entry.setdefault("seconds an image", {})[f"P-TAME, {name}"] = (time.perf_counter() - began) / len(
                 x
             )
-        entry["all"], _ = numbers(model, x, maps, SIX, device)
+        entry["all"], _ = numbers(model, x, maps, SIX, device, baselines=False)
         note(f"{title}: all: {json.dumps(entry['all'])}")
         maps = {name: picked(a, rows.tolist()) for name, a in maps.items()}
         for name, (method, parameters) in peers(model, arguments.masks).items():
@@ -429,7 +441,6 @@ def study(arguments: argparse.Namespace) -> None:
         note(f"{title}: {json.dumps(entry['numbers'])} {json.dumps(entry['better by'])}")
     files = {title: arguments.out / f"fashion-{title.replace(' ', '-')}.json" for title in TITLES}
     about = {
-        "steps": arguments.steps,
         "masks": arguments.masks,
         "tests": len(x),
         "seed": arguments.seed,
@@ -446,12 +457,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--epochs", type=float, default=1, help="multiplies those of the networks")
-    parser.add_argument("--steps", type=int, default=800)
-    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--rate", type=float, default=5e-3)
     parser.add_argument("--areas", type=float, nargs="*", default=[0.0])
     parser.add_argument("--masks", type=int, default=4000)
     parser.add_argument("--tests", type=int, default=10000)
-    parser.add_argument("--sample", type=int, default=300, help="test images on which methods are compared")
+    parser.add_argument("--sample", type=int, default=200, help="test images on which methods are compared")
     parser.add_argument("--choice", type=int, default=512, help="images to choose settings by")
     parser.add_argument("--only", nargs="*", default=[], help="networks to explain; all when left out")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")

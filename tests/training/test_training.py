@@ -121,6 +121,18 @@ def test_surer_asks_for_the_log_odds_that_the_mask_costs() -> None:
     assert found == pytest.approx(float(lost.exp().log1p().mean()), rel=1e-5)
 
 
+def test_surer_cuts_as_the_metrics_do_and_cells_below_the_cut_learn() -> None:
+    trainee = explainers.begun(networks.cnn(), ce=1.0, area=0.0, objective="surer")
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(64, 3, 16, 16, generator=generator)
+    mask = torch.rand(64, 10, 10, generator=generator).requires_grad_()
+    cut = trainee.shown(mask, x)  # type: ignore[attr-defined]
+    assert set((cut > 0).sum((1, 2)).tolist()) == {100, 50, 15}
+    assert torch.equal(cut[cut > 0], mask[cut > 0])
+    cut.sum().backward()
+    assert bool((mask.grad[cut.detach() == 0] > 0).any())
+
+
 def test_surer_learns_from_inputs_whose_answer_is_sure_and_cross_entropy_does_not() -> None:
     slopes = {}
     for objective in ("shown", "surer"):

@@ -7,10 +7,11 @@ computed.
 Beyond the paper, and off by default: `shared` lets all classes share a row of the fusion;
 `objective="shown"` trains the mask that metrics will use, scaled from 0 to 1 and cut to the highest 100, 50
 or 15 per cent of its cells, a share drawn for each image. The cut is softened (a sigmoid of width 0.05), so
-that cells just below it still learn. `objective="surer"` does the same and asks how much less sure the model
-is behind the mask than without it, softplus(odds(x) - odds(masked x)) in log-odds of the answer, in place of
-the cross-entropy: an input that the model is sure of anyway still teaches, until it is as sure behind the
-mask. That is what average drop and increase in confidence ask.
+that cells just below it still learn. `objective="surer"` cuts sharply and takes the soft cut for the slope
+only; and it asks how much less sure the model is behind the mask than without it, softplus(odds(x) -
+odds(masked x)) in log-odds of the answer, in place of the cross-entropy: an input that the model is sure of
+anyway still teaches, until it is as sure behind the mask. That is what average drop and increase in
+confidence ask.
 """
 
 from __future__ import annotations
@@ -166,7 +167,10 @@ class AttentionTrainee(Trainee):
         return fill + keep * (x - fill)
 
     def shown(self, mask: Cells, x: Batch) -> Cells:
-        """Return masks cut, softly, to a share of their cells drawn for each image (from its pixels)."""
+        """Return masks cut to a share of their cells drawn for each image (from its pixels).
+
+        Softly, or, under "surer", sharply with the slope of the soft cut.
+        """
         flat = mask.flatten(1)
         key = x.detach().float().flatten(1)[:, ::97].sum(1).mul(4096).long().abs()
         which = (uniform(0, key, 1)[:, 0] * len(SHARES)).long()
@@ -174,6 +178,8 @@ class AttentionTrainee(Trainee):
         order = flat.detach().sort(1, descending=True).values
         cut = order.gather(1, (kept - 1)[:, None])
         gate = torch.sigmoid((flat - cut) / _SOFT)
+        if self.loss.objective == "surer":
+            gate = (flat >= cut).to(gate) + (gate - gate.detach())
         gate = torch.where((which == 0)[:, None], torch.ones_like(gate), gate)
         return (flat * gate).reshape(mask.shape)
 
