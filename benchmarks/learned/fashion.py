@@ -398,7 +398,7 @@ def study(arguments: argparse.Namespace) -> None:
         if file.exists():
             continue
         model = network(title, images, labels, arguments)
-        entry: Json = {"accuracy": accuracy(model, tests, truth), "sample": len(rows)}
+        entry: Json = {"accuracy": accuracy(model, tests, truth), "tests": len(x), "sample": len(rows)}
         made = {"paper": trained(title, "paper", PTAMETraining(spec), model, images, arguments)}
         for area in arguments.areas:
             name = f"ours, area {area:g}"
@@ -442,7 +442,6 @@ def study(arguments: argparse.Namespace) -> None:
     files = {title: arguments.out / f"fashion-{title.replace(' ', '-')}.json" for title in TITLES}
     about = {
         "masks": arguments.masks,
-        "tests": len(x),
         "seed": arguments.seed,
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name() if device.startswith("cuda") else "processor",

@@ -132,7 +132,7 @@ def fashion(record: Json) -> str:
         text.append(f"{verdict(entry['numbers'])}\n")
         text.append(f"How much better {ours} is, pair by pair, in the metric's unit (below 0: worse):\n")
         text.append(margins(entry["better by"]))
-        text.append(f"All {record['tests']:,} test images:\n")
+        text.append(f"{entry['tests']:,} test images:\n")
         text.append(table(entry["all"], {}))
         seconds = ", ".join(f"{k} {v * 1000:.2f}" for k, v in entry["seconds an image"].items())
         text.append(f"Milliseconds an image, on a machine with other work: {seconds}.")
