@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from benchmarks.learned.compositions import Compositions
-from benchmarks.learned.fashion import Clothes, Opaque
+from benchmarks.learned.fashion import Clothes, Opaque, differences, short
 from benchmarks.learned.material import Material, save, split
-from benchmarks.learned.page import table, verdict
+from benchmarks.learned.page import margins, table, verdict
+from benchmarks.learned.speed import interleaved, ratio
 from torch import nn
 
 from seewhy.models.preprocessing import Preprocessing
@@ -68,7 +69,7 @@ def test_clothes_show_each_image_once_an_epoch() -> None:
         .reshape(-1, 1, 1, 1)
         .expand(-1, 1, 28, 28)
     )
-    source = Clothes(images)
+    source = Clothes(images, apart=512)
     x = source.batch(0, torch.arange(16))
     levels = ((x[:, 0, 0, 0] * LOOK_STD + LOOK_MEAN) * 255 / 30).round().int().tolist()
     assert sorted(levels[:8]) == sorted(levels[8:]) == list(range(8))
@@ -106,3 +107,35 @@ def test_the_verdict_counts_who_is_better_and_no_tie() -> None:
     other = dict(zip(six, ([2.0], [1.0], [1.0], [9.0], [5.0], [6.0]), strict=True))
     text = verdict({"P-TAME, paper": ours, "Grad-CAM": other, "RISE, 9 masks": ours, "Grad-CAM++": other})
     assert text == "Of the six AD and IC, P-TAME, paper beats Grad-CAM on 2, RISE on 0."
+
+
+def test_differences_are_of_pairs_and_above_zero_where_ours_is_better() -> None:
+    theirs = torch.rand(50, generator=torch.Generator().manual_seed(0))
+    values = {
+        "P-TAME, ours": {"AD50": (theirs - 0.25).tolist(), "IC50": (theirs - 0.5).tolist()},
+        "RISE": {"AD50": theirs.tolist(), "IC50": theirs.tolist()},
+    }
+    found = differences(values, "P-TAME, ours")["RISE"]
+    torch.testing.assert_close(torch.tensor(found["AD50"]), torch.full((3,), 0.25))  # pairs differ by as much
+    torch.testing.assert_close(torch.tensor(found["IC50"]), torch.full((3,), -0.5))
+    text = margins({"RISE": found}).splitlines()
+    assert text[2] == "| RISE | 0.2 [0.2, 0.2] | -0.5 [-0.5, -0.5] |"
+
+
+def test_metrics_are_called_by_their_letters_and_shares() -> None:
+    names = ("average_drop", "increase_in_confidence?keep=15", "average_drop?keep=50", "deletion")
+    assert [short(name) for name in names] == ["AD100", "IC15", "AD50", "deletion"]
+
+
+def test_works_take_turns_and_the_first_round_does_not_count() -> None:
+    done: list[str] = []
+    works = {name: (lambda name=name: done.append(name)) for name in ("a", "b")}
+    found = interleaved(works, "cpu", 2)
+    assert done == ["a", "b"] * 3
+    assert {name: len(seconds) for name, seconds in found.items()} == {"a": 2, "b": 2}
+
+
+def test_a_ratio_is_the_median_over_rounds() -> None:
+    seconds = {"step": [3.0, 30.0, 8.0], "one": [1.0, 10.0, 1.0], "other": [1.0, 5.0, 1.0]}
+    assert ratio(seconds, "step", "one") == 3.0
+    assert ratio(seconds, "step", "one", "other") == 2.0

@@ -53,7 +53,9 @@ def note(text: str) -> None:
     print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
 
 
-def variants(auxiliary: str, areas: list[float], shown: list[float]) -> dict[str, PTAMETraining]:
+def variants(
+    auxiliary: str, areas: list[float], shown: list[float], surer: list[float]
+) -> dict[str, PTAMETraining]:
     """Return what is trained, by name: with the paper's mask, and with masks as the metrics make them."""
     made = {"paper": PTAMETraining(auxiliary)}
     for a in areas:
@@ -61,6 +63,10 @@ def variants(auxiliary: str, areas: list[float], shown: list[float]) -> dict[str
     for a in shown:
         made[f"ours, shown, area {a:g}"] = PTAMETraining(
             auxiliary, ce=1.0, area=a, power=1.0, objective="shown", shared=True
+        )
+    for a in surer:
+        made[f"ours, surer, area {a:g}"] = PTAMETraining(
+            auxiliary, ce=1.0, area=a, power=1.0, objective="surer", shared=True
         )
     return made
 
@@ -211,7 +217,8 @@ def study(arguments: argparse.Namespace) -> Json:
     model = seewhy.load(arguments.model, device=arguments.device)
     started = time.perf_counter()
     trained: dict[str, tuple[Path, Explainer]] = {}
-    for name, training in variants(arguments.auxiliary, arguments.areas, arguments.shown).items():
+    settings = variants(arguments.auxiliary, arguments.areas, arguments.shown, arguments.surer)
+    for name, training in settings.items():
         if len(trained) < 2 or time.perf_counter() - started < 0.35 * arguments.budget:
             trained[name] = explainer(name, training, model, parts, arguments)
     scores = {name: made.record["looks"][-1] for name, (_, made) in trained.items()}
@@ -282,6 +289,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--areas", type=float, nargs="*", default=[2.0])
     parser.add_argument("--shown", type=float, nargs="*", default=[0.5])
+    parser.add_argument("--surer", type=float, nargs="*", default=[0.0])
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--choice", type=int, default=128, help="compositions to choose settings by")
     parser.add_argument("--budget", type=float, default=1e9, help="seconds: further settings are left out")

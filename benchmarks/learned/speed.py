@@ -1,8 +1,9 @@
-"""What P-TAME costs: `python -m benchmarks.learned.speed --device cuda`. One run, in turn, medians.
+"""What P-TAME costs: `python -m benchmarks.learned.speed`. One run; what is compared takes turns; medians.
 
 A map against one forward pass of the auxiliary network, and against RISE with 4,000 masks, end to end; a step
 of training against its floor: a clean forward pass of the explained model and a masked one, forward and
-backward to the input, in the same arithmetic.
+backward to the input, in the same arithmetic. Ratios are medians over rounds. On a processor, seconds are of
+its own time, so that waiting for what else the machine does is not counted: give --threads 1.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import argparse
 import json
 import statistics
 import time
+import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
-from itertools import pairwise
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -23,8 +24,11 @@ import seewhy
 from benchmarks.learned.photos import Json, note
 from seewhy.execution import Execution
 from seewhy.files import write_atomically
+from seewhy.methods.learned.auxiliary import auxiliary_features
 from seewhy.methods.learned.explainer import open_explainer
 from seewhy.methods.learned.ptame import PTAME, head_of
+from seewhy.methods.learned.stages import translated
+from seewhy.models.model import Model
 from seewhy.training.attention import PTAMETraining
 from seewhy.training.loop import arithmetic, train
 from seewhy.training.schedule import Schedule
@@ -57,96 +61,176 @@ class Noise(Source):
         return self.x[:0]
 
 
-def timed(work: Callable[[], object], device: str, repeats: int) -> float:
-    """Return the median seconds of `work`, after one run that does not count."""
-    found = []
-    for _ in range(repeats + 1):
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
-        started = time.perf_counter()
-        work()
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
-        found.append(time.perf_counter() - started)
-    return statistics.median(found[1:])
+WARM = 3
+"""Steps of training that do not count."""
+
+
+def now(device: str) -> float:
+    """Return seconds of a clock: on an accelerator that has finished, or the processor's own time."""
+    if not device.startswith("cuda"):
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def interleaved(
+    works: dict[str, Callable[[], object]], device: str, repeats: int, *, warm: bool = True
+) -> dict[str, list[float]]:
+    """Return the seconds of each work in each round: all in turn; a warm-up round does not count."""
+    found: dict[str, list[float]] = {name: [] for name in works}
+    for turn in range(0 if warm else 1, repeats + 1):
+        for name, work in works.items():
+            started = now(device)
+            work()
+            if turn:
+                found[name].append(now(device) - started)
+    return found
+
+
+def ratio(seconds: dict[str, list[float]], above: str, *below: str) -> float:
+    """Return the median over rounds of one work's seconds over the sum of others' in the same round."""
+    rounds = zip(seconds[above], *(seconds[name] for name in below), strict=True)
+    return statistics.median(one / sum(others) for one, *others in rounds)
+
+
+def training_steps(
+    training: PTAMETraining,
+    model: Model,
+    source: Source,
+    batch: int,
+    works: dict[str, Callable[[], object]],
+    device: str,
+    repeats: int,
+) -> dict[str, list[float]]:
+    """Return the seconds of steps of training, and of other works, done in turn between the steps."""
+    found: dict[str, list[float]] = {"training step": []}
+    last = [0.0]
+
+    def between(done: int, total: int, what: str) -> None:
+        if done > WARM:
+            found["training step"].append(now(device) - last[0])
+        if done >= WARM:
+            for name, seconds in interleaved(works, device, 1, warm=done == WARM).items():
+                found.setdefault(name, []).extend(seconds)
+        last[0] = now(device)
+
+    execution = Execution(device=device, progress=between)
+    train(training, model, source, Schedule(WARM + repeats + 1, batch, checkpoint=0), execution)
+    return {name: seconds[:repeats] for name, seconds in found.items()}
 
 
 def study(arguments: argparse.Namespace) -> Json:
     """Measure and return seconds."""
-    device, batch = arguments.device, arguments.batch
+    device = arguments.device
     model, auxiliary = (seewhy.load(spec, device=device) for spec in (arguments.model, arguments.auxiliary))
-    x = torch.randn(batch, 3, *(model.input_size() or (224, 224)), device=device)
+    shape = (3, *(model.input_size() or (224, 224)))
+    x = torch.randn(arguments.batch, *shape, device=device)
     training, source = PTAMETraining(arguments.auxiliary), Noise(x)
-    schedule = Schedule(2, batch, checkpoint=0)
+    schedule = Schedule(2, 2, checkpoint=0)
     file = train(training, model, source, schedule, Execution(device=device)).save(arguments.out / "speed")
-    method, one = PTAME(explainer=str(file)), x[:1]
-    explainer = open_explainer(file)
-    found: Json = {"batch": batch, "device": device, "torch": torch.__version__}
-    for size, inputs in (("one", one), ("batch", x)):
-        head, row = head_of(explainer, x.device)
-        classes = row.to(device)[torch.zeros(len(inputs), dtype=torch.long, device=device)]
+    found: Json = {
+        "batch": arguments.batch,
+        "device": torch.cuda.get_device_name() if device.startswith("cuda") else "processor",
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of coverage
+        for size, inputs in (("one", x[:1]), ("batch", x)):
+            maps(found, size, inputs, file, model, auxiliary, arguments)
+            note(json.dumps(found))
+    steps(found, x, training, source, model, auxiliary, arguments)
+    return found
 
-        def alone(inputs: Tensor = inputs) -> None:
-            with torch.inference_mode():
-                auxiliary.answer(inputs)
 
-        def map_only(
-            inputs: Tensor = inputs, classes: Tensor = classes, head: torch.nn.Module = head
-        ) -> None:
-            with torch.no_grad():
-                head(method._features(explainer, inputs, model.preprocess), classes)
+def maps(
+    found: Json,
+    size: str,
+    x: Batch,
+    file: Path,
+    model: Model,
+    auxiliary: Model,
+    arguments: argparse.Namespace,
+) -> None:
+    """Measure explanations, in turn with what they are compared with."""
+    rise = f"RISE end to end, one, {arguments.masks} masks"
+    device, method, explainer = arguments.device, PTAME(explainer=str(file)), open_explainer(file)
+    head, row = head_of(explainer, x.device)
+    classes = row.to(x.device)[torch.zeros(len(x), dtype=torch.long, device=x.device)]
+    seen = translated(x, model.preprocess, auxiliary)
+    features = auxiliary_features(explainer, x, model.preprocess)
 
-        found[f"auxiliary forward, {size}"] = timed(alone, device, arguments.repeats)
-        found[f"features and head, {size}"] = timed(map_only, device, arguments.repeats)
-        with model.untouched(), torch.inference_mode():
-            found[f"model forward, {size}"] = timed(
-                lambda i=inputs: model.answer(i), device, arguments.repeats
-            )
-        found[f"P-TAME end to end, {size}"] = timed(
-            lambda i=inputs: method(model, i, 0), device, arguments.repeats
-        )
-        note(f"{size}: {found}")
-    rise = timed(lambda: seewhy.explain(model, one, "rise", 0, masks=arguments.masks), device, 1)
-    found[f"RISE end to end, one, {arguments.masks} masks"] = rise
-    found["RISE over P-TAME, one"] = rise / found["P-TAME end to end, one"]
-    found["RISE over P-TAME, batch"] = rise * batch / found["P-TAME end to end, batch"]
-    kind = arithmetic("auto", torch.device(device))
-    half = nullcontext() if kind is None else torch.autocast(torch.device(device).type, kind)
+    def auxiliary_alone() -> None:
+        auxiliary.answer(seen)
+
+    def one_pass() -> None:
+        head(auxiliary_features(explainer, x, model.preprocess), classes)
+
+    def whole() -> None:
+        method(model, x, 0)
+
+    works: dict[str, Callable[[], object]] = {
+        f"auxiliary forward, {size}": auxiliary_alone,
+        f"head, {size}": lambda: head(features, classes),
+        f"features and head, {size}": one_pass,
+        f"model forward, {size}": lambda: model.answer(x),
+        f"P-TAME end to end, {size}": whole,
+    }
+    with model.untouched(), auxiliary.untouched(), torch.no_grad():
+        seconds = interleaved(works, device, arguments.repeats)
+        if size == "one":
+            rounds = {**works, rise: lambda: seewhy.explain(model, x, "rise", 0, masks=arguments.masks)}
+            once = interleaved(rounds, device, 1, warm=False)
+            found[rise] = once[rise][0]
+    found |= {name: statistics.median(values) for name, values in seconds.items()}
+    forward, ours = f"auxiliary forward, {size}", f"P-TAME end to end, {size}"
+    found[f"features and head over auxiliary forward and head, {size}"] = ratio(
+        seconds, f"features and head, {size}", forward, f"head, {size}"
+    )
+    found[f"RISE over P-TAME, {size}"] = found[rise] * len(x) / found[ours]
+
+
+def steps(
+    found: Json,
+    x: Batch,
+    training: PTAMETraining,
+    source: Source,
+    model: Model,
+    auxiliary: Model,
+    arguments: argparse.Namespace,
+) -> None:
+    """Measure steps of training, in turn with their floor."""
+    device = torch.device(arguments.device)
+    kind = arithmetic("auto", device)
+    seen = translated(x, model.preprocess, auxiliary)
+
+    def half() -> AbstractContextManager[object]:
+        return nullcontext() if kind is None else torch.autocast(device.type, kind)
 
     def floor() -> None:
-        with half, torch.no_grad():
+        with half(), torch.no_grad():
             model.answer(x)
         masked = x.detach().clone().requires_grad_()
-        with half:
-            out = model.answer(masked).output
-        torch.autograd.grad(out.float().sum(), masked)
+        with torch.enable_grad():
+            with half():
+                out = model.answer(masked).output
+            torch.autograd.grad(out.float().sum(), masked)
 
-    with model.untouched():
-        found["training step, floor"] = timed(floor, device, arguments.repeats)
-        with torch.no_grad(), half:
-            found["training step, auxiliary forward"] = timed(
-                lambda: auxiliary.answer(x), device, arguments.repeats
-            )
-    steps = arguments.repeats + 3
-    seen: list[float] = []
+    def alone() -> None:
+        with half(), torch.no_grad():
+            auxiliary.answer(seen)
 
-    def progress(done: int, total: int, what: str) -> None:
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
-        seen.append(time.perf_counter())
-
-    train(
-        training,
-        model,
-        source,
-        Schedule(steps, batch, checkpoint=0),
-        Execution(device=device, progress=progress),
-    )
-    found["training step"] = statistics.median(b - a for a, b in pairwise(seen[2:]))
-    found["training step over floor"] = found["training step"] / found["training step, floor"]
-    both = found["training step, floor"] + found["training step, auxiliary forward"]
-    found["training step over floor and auxiliary forward"] = found["training step"] / both
-    return found
+    works: dict[str, Callable[[], object]] = {
+        "training step, floor": floor,
+        "training step, auxiliary forward": alone,
+    }
+    with auxiliary.untouched():
+        seconds = training_steps(training, model, source, len(x), works, arguments.device, arguments.repeats)
+    found |= {name: statistics.median(values) for name, values in seconds.items()}
+    floor_, more = works
+    found["training step over floor"] = ratio(seconds, "training step", floor_)
+    found["training step over floor and auxiliary forward"] = ratio(seconds, "training step", floor_, more)
+    found["floor and auxiliary forward over floor"] = 1 + ratio(seconds, more, floor_)
 
 
 def main() -> None:
@@ -158,8 +242,11 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--masks", type=int, default=4000)
     parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=0, help="of the processor; 0 leaves them")
     parser.add_argument("--out", type=Path, default=Path("out/learned"))
     arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     arguments.out.mkdir(parents=True, exist_ok=True)
     found = study(arguments)
     write_atomically(arguments.out / "speed.json", json.dumps(found, indent=1).encode())

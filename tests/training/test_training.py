@@ -87,7 +87,7 @@ def test_without_a_price_for_the_answer_nothing_is_shown() -> None:
     assert float(mask_after(0, ce=0.0, area=1.0).mean()) > 0.2  # it was not so from the beginning
 
 
-@pytest.mark.parametrize("objective", ["paper", "shown"])
+@pytest.mark.parametrize("objective", ["paper", "shown", "surer"])
 def test_frozen_networks_are_left_bit_for_bit(objective: str) -> None:
     model = Model(networks.cnn())
     model.module.train()
@@ -96,6 +96,50 @@ def test_frozen_networks_are_left_bit_for_bit(objective: str) -> None:
     before = state_of(model.module), state_of(helper.module)
     train(training(objective=objective, shared=True), model, explainers.Images(), QUICK)
     assert (state_of(model.module), state_of(helper.module)) == before
+
+
+class Brightness(torch.nn.Module):
+    """Two classes; the log-odds of the first are `factor` times the mean of the input's magnitude."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        seen = x.abs().mean((1, 2, 3))
+        return torch.stack([self.factor * seen, torch.zeros_like(seen)], 1)
+
+
+def test_surer_asks_for_the_log_odds_that_the_mask_costs() -> None:
+    trainee = explainers.begun(Brightness(8), ce=1.0, area=0.0, objective="surer")
+    x = explainers.Images().batch(0, torch.arange(6))
+    masks: list[torch.Tensor] = []
+    masked = trainee.masked  # type: ignore[attr-defined]
+    trainee.masked = lambda x, m: masks.append(masked(x, m)) or masks[0]  # type: ignore[attr-defined]
+    found = float(trainee.step(x).numbers["ce"])
+    lost = 8 * (x.abs().mean((1, 2, 3)) - masks[0].detach().abs().mean((1, 2, 3)))
+    assert found == pytest.approx(float(lost.exp().log1p().mean()), rel=1e-5)
+
+
+def test_surer_cuts_as_the_metrics_do_and_cells_below_the_cut_learn() -> None:
+    trainee = explainers.begun(networks.cnn(), ce=1.0, area=0.0, objective="surer")
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(64, 3, 16, 16, generator=generator)
+    mask = torch.rand(64, 10, 10, generator=generator).requires_grad_()
+    cut = trainee.shown(mask, x)  # type: ignore[attr-defined]
+    assert set((cut > 0).sum((1, 2)).tolist()) == {100, 50, 15}
+    assert torch.equal(cut[cut > 0], mask[cut > 0])
+    cut.sum().backward()
+    assert bool((mask.grad[cut.detach() == 0] > 0).any())
+
+
+def test_surer_learns_from_inputs_whose_answer_is_sure_and_cross_entropy_does_not() -> None:
+    slopes = {}
+    for objective in ("shown", "surer"):
+        trainee = explainers.begun(Brightness(400), ce=1.0, area=0.0, objective=objective)
+        trainee.step(explainers.Images().batch(0, torch.arange(8))).loss.backward()
+        slopes[objective] = sum(float(p.grad.abs().sum()) for p in trainee.module.parameters())
+    assert slopes["shown"] < 1e-6 < 1e-2 < slopes["surer"]
 
 
 def test_a_leak_into_running_statistics_would_be_seen() -> None:

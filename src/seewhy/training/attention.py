@@ -7,7 +7,11 @@ computed.
 Beyond the paper, and off by default: `shared` lets all classes share a row of the fusion;
 `objective="shown"` trains the mask that metrics will use, scaled from 0 to 1 and cut to the highest 100, 50
 or 15 per cent of its cells, a share drawn for each image. The cut is softened (a sigmoid of width 0.05), so
-that cells just below it still learn.
+that cells just below it still learn. `objective="surer"` cuts sharply and takes the soft cut for the slope
+only; and it asks how much less sure the model is behind the mask than without it, softplus(odds(x) -
+odds(masked x)) in log-odds of the answer, in place of the cross-entropy: an input that the model is sure of
+anyway still teaches, until it is as sure behind the mask. That is what average drop and increase in
+confidence ask.
 """
 
 from __future__ import annotations
@@ -15,10 +19,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from seewhy.errors import DoesNotFit
 from seewhy.methods.base import require
@@ -30,12 +35,12 @@ from seewhy.models.model import Model
 from seewhy.perturb.counters import uniform
 from seewhy.resize import resize
 from seewhy.training.base import TRAININGS, Step, Trainee, Training
-from seewhy.training.losses import area, cross_entropy, total_variation
+from seewhy.training.losses import area, cross_entropy, log_odds, total_variation
 from seewhy.types import Batch, Cells, Json, Maps, Rows, Size
 
-Objective = Literal["paper", "shown"]
+Objective = Literal["paper", "shown", "surer"]
 SHARES = (1.0, 0.5, 0.15)
-"""Shares of the cells that "shown" keeps: those at which the field measures masks."""
+"""Shares of the cells that "shown" and "surer" keep: those at which the field measures masks."""
 _SOFT = 0.05
 
 
@@ -46,7 +51,7 @@ class AttentionLoss:
     Parameters
     ----------
     ce, area, tv
-        Weights of the cross-entropy behind the mask, of the mask's area and of its total variation.
+        Weights of the answer behind the mask, of the mask's area and of its total variation.
     power
         Of the area.
     border
@@ -54,7 +59,8 @@ class AttentionLoss:
     fill
         What shows behind the mask, in display pixels, 0 to 255; None for the mean colour.
     objective
-        "paper" masks with a sigmoid; "shown" (ours) masks as the metrics do.
+        "paper" masks with a sigmoid; "shown" (ours) masks as the metrics do; "surer" (ours) does too, and
+        compares the answer's log-odds with and without the mask.
     """
 
     ce: float
@@ -70,10 +76,10 @@ class AttentionLoss:
         require(min(weights) >= 0, "Asked for weights of a loss", weights, "Give 0 or more")
         require(self.power > 0, "Asked for the power of the area", self.power, "Give more than 0")
         require(
-            self.objective in ("paper", "shown"),
+            self.objective in get_args(Objective),
             "Asked for an objective",
             repr(self.objective),
-            "paper or shown",
+            "paper, shown or surer",
         )
 
 
@@ -127,13 +133,23 @@ class AttentionTrainee(Trainee):
         if w.ce:
             with self.arithmetic:
                 behind = self.behind(x, mask)
-            terms["ce"] = cross_entropy(self.model.log_probabilities(behind), classes)
+            if w.objective == "surer":
+                lost = self.odds(output, classes) - self.odds(behind, classes)
+                terms["ce"] = softplus(lost).mean()
+            else:
+                terms["ce"] = cross_entropy(self.model.log_probabilities(behind), classes)
         loss = torch.stack([getattr(w, name) * term for name, term in terms.items()]).sum()
         return Step(loss, classes, {name: term.detach() for name, term in terms.items()})
 
     def behind(self, x: Batch, mask: Cells) -> Tensor:
         """Return the explained model's output on what `(n, rows, columns)` masks show."""
         return self.model.answer(self.masked(x, mask)).output
+
+    def odds(self, output: Tensor, classes: Rows) -> Tensor:
+        """Return `(n,)` log-odds of each sample's class, without loss where the model is sure."""
+        if self.model.activation == "sigmoid":
+            return output.float().gather(1, classes[:, None])[:, 0]
+        return log_odds(self.model.log_probabilities(output), classes)
 
     def masked(self, x: Batch, mask: Cells) -> Batch:
         """Return inputs behind `(n, rows, columns)` masks."""
@@ -151,7 +167,10 @@ class AttentionTrainee(Trainee):
         return fill + keep * (x - fill)
 
     def shown(self, mask: Cells, x: Batch) -> Cells:
-        """Return masks cut, softly, to a share of their cells drawn for each image (from its pixels)."""
+        """Return masks cut to a share of their cells drawn for each image (from its pixels).
+
+        Softly, or, under "surer", sharply with the slope of the soft cut.
+        """
         flat = mask.flatten(1)
         key = x.detach().float().flatten(1)[:, ::97].sum(1).mul(4096).long().abs()
         which = (uniform(0, key, 1)[:, 0] * len(SHARES)).long()
@@ -159,6 +178,8 @@ class AttentionTrainee(Trainee):
         order = flat.detach().sort(1, descending=True).values
         cut = order.gather(1, (kept - 1)[:, None])
         gate = torch.sigmoid((flat - cut) / _SOFT)
+        if self.loss.objective == "surer":
+            gate = (flat >= cut).to(gate) + (gate - gate.detach())
         gate = torch.where((which == 0)[:, None], torch.ones_like(gate), gate)
         return (flat * gate).reshape(mask.shape)
 
@@ -248,7 +269,8 @@ class PTAMETraining(Training):
     fill
         Grey level (0 to 255) behind the mask; the mean colour when left out.
     objective
-        "paper", or "shown" (ours): masks as the metrics make them.
+        "paper"; "shown" (ours): masks as the metrics make them; "surer" (ours): so too, and the answer's
+        log-odds behind the mask are compared with those without it.
     shared
         Whether classes share a row of the fusion (ours): better maps for classes with few images.
     """

@@ -35,7 +35,8 @@ class TTAMETraining(Training):
     fill
         Grey level (0 to 255) behind the mask; the mean colour when left out.
     objective
-        "paper", or "shown" (ours): masks as the metrics make them.
+        "paper"; "shown" (ours): masks as the metrics make them; "surer" (ours): so too, and the answer's
+        log-odds behind the mask are compared with those without it.
     shared
         Whether classes share a row of the fusion (ours): better maps for classes with few images.
     """
