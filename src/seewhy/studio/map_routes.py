@@ -17,10 +17,11 @@ from seewhy.studio.maps import content
 from seewhy.studio.outbox import Outbox, block
 from seewhy.studio.refusals import Missing
 from seewhy.studio.session import Studio
+from seewhy.studio.worker import STREAMED
 
 router = APIRouter(prefix="/api")
-SINGLE, STREAMED = 1, 2
-"""Priorities: what is made at once goes before what refines."""
+SINGLE = 1
+"""Priority of what is made at once; it goes before what refines."""
 Ending = Literal["safetensors", "json", "png", "npy"]
 
 
@@ -87,5 +88,6 @@ def stream(job: Job) -> StreamingResponse:
         finally:
             if not job.ended.done():
                 job.cancel()
+            job.outbox.leave()
 
     return StreamingResponse(blocks(), media_type="text/event-stream", headers={"cache-control": "no-store"})
