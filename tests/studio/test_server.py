@@ -194,6 +194,7 @@ def test_a_run_that_is_stopped_is_a_shorter_run_and_goes_on(
 
     *_, last, done = client.explain(photo, "rise", stop, **asked)
     assert done["stopped"]
+    assert done["resumable"]
     masks = last["done"]
     assert 100 <= masks < 6000
     own = seewhy.explain(model, [path], "rise", seed=4, precision="fp32", masks=masks)
@@ -202,13 +203,25 @@ def test_a_run_that_is_stopped_is_a_shorter_run_and_goes_on(
     assert files.provenance["parameters"]["masks"] == masks
     assert f"--masks {masks}" in done["command"]
 
-    _, first, *_, end = client.explain(photo, "rise", resume=done["job"], **asked)
+    # Asked for again, by a page that was loaded again say, the map is the one that was stopped.
+    fewer = {**asked, "parameters": {"masks": masks}}
+    price, _, reopened = client.explain(photo, "rise", **fewer)
+    assert price["cached"]
+    assert reopened["resumable"]
+    assert reopened["map"] == done["map"]
+
+    other = client.explain(photo, "rise", resume=done["map"], parameters={"masks": 6001})
+    assert other[-1]["kind"] == "Missing"
+    _, first, *_, end = client.explain(photo, "rise", resume=done["map"], **asked)
     assert first["done"] > masks, "it began anew"
     assert not end["stopped"]
+    assert not end["resumable"]
     whole = seewhy.explain(model, [path], "rise", seed=4, precision="fp32", masks=6000)
     assert torch.equal(kept(client, end["map"], tmp_path).values, whole.values)
 
-    gone = client.explain(photo, "rise", resume=done["job"], parameters={"masks": 6001})
+    *_, reopened = client.explain(photo, "rise", **fewer)
+    assert not reopened["resumable"]
+    gone = client.explain(photo, "rise", resume=done["map"], parameters={"masks": 6001})
     assert gone[-1]["kind"] == "Missing"
 
 
