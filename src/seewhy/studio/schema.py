@@ -356,6 +356,8 @@ class CompareRequest(Message):
     target: Text | None = None
     steps: Annotated[int, Field(ge=2, le=224)] = STEPS
     seed: int = 0
+    kept: bool = False
+    """Tell again what was found before, or that it is not kept (`error`, kind "Missing"); measure nothing."""
 
 
 class Cell(Message):

@@ -27,6 +27,7 @@ export class Studio {
   /** Held or hovered: never in the address. */
   probe = $state.raw<Point | null>(null)
   bare = $state(false)
+  flicker = $state(false)
   step = $state<number | null>(null)
   readonly session = new Session()
   readonly curves = new Curves()
