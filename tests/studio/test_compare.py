@@ -213,9 +213,7 @@ def test_what_came_to_its_end_is_told_again_at_once(client: Client, photos: list
     assert refused["kind"] == "Missing"
 
 
-def test_a_comparison_without_its_maps_is_not_told(
-    running: Running, photos: list[dict[str, Any]]
-) -> None:
+def test_a_comparison_without_its_maps_is_not_told(running: Running, photos: list[dict[str, Any]]) -> None:
     comparison = _resolved(running, photos[:1], methods=["gradient"], seed=79)
     job, kept = Job("x", "one method"), running.session.comparisons
     for _ in comparison.begin(running.session.explaining, kept, job):

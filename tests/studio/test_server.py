@@ -225,6 +225,22 @@ def test_a_run_that_is_stopped_is_a_shorter_run_and_goes_on(
     assert gone[-1]["kind"] == "Missing"
 
 
+def test_the_photo_of_a_map_comes_in_all_its_detail(
+    client: Client, photo: str, path: Path, model: seewhy.Model
+) -> None:
+    done = client.explain(photo, "gradient")[-1]
+    status, content, answer = client.ask("GET", f"/api/maps/{done['map']}/photo")
+    assert (status, answer.headers["content-type"]) == (200, "image/webp")
+    with Image.open(io.BytesIO(content)) as picture:
+        assert picture.size == (192, 144), "three times 64 x 48: the photo has 160 x 120"
+        fine = np.asarray(picture.resize((64, 48), Image.Resampling.BILINEAR), np.float32)
+    assert model.preprocess is not None
+    with Image.open(path) as own:
+        seen = np.asarray(model.preprocess.frame(own), np.float32)
+    assert np.abs(fine - seen).mean() < 8
+    assert client.ask("GET", "/api/maps/nothing/photo")[0] == 404
+
+
 def test_a_newer_request_of_a_panel_takes_the_place_of_the_older(client: Client, photo: str) -> None:
     older: list[dict[str, Any]] = []
     running = threading.Event()

@@ -138,8 +138,8 @@ def test_a_stopped_run_goes_on_after_its_address_was_opened_again(studio: Any, o
     bodies.clear()
     onward.click()
     page.wait_for_function("() => !location.hash.includes('n.rise')")
+    rise.get_by_text(re.compile("^640 steps")).wait_for(timeout=300_000)
     finished(page, "RISE")
-    rise.get_by_text(re.compile("^640 steps")).wait_for()
     (asked,) = bodies
     assert asked["parameters"] == {"masks": 640}
     assert asked["resume"]

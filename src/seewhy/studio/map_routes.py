@@ -10,13 +10,16 @@ from fastapi import APIRouter, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
+from seewhy.inputs.images import read_image
 from seewhy.studio import schema
 from seewhy.studio.asked import resolved
 from seewhy.studio.jobs import Job
 from seewhy.studio.maps import content
 from seewhy.studio.outbox import Outbox, block
+from seewhy.studio.packing import webp
 from seewhy.studio.refusals import Missing
 from seewhy.studio.session import Studio
+from seewhy.studio.sources import SIDE
 from seewhy.studio.worker import STREAMED
 
 router = APIRouter(prefix="/api")
@@ -68,6 +71,16 @@ def map_file(studio: Studio, name: str, ending: Ending) -> Response:
     data, kind = content(studio.maps[name], ending)
     headers = {"content-disposition": f'attachment; filename="{name}.{ending}"'}
     return Response(data, media_type=kind, headers=headers)
+
+
+@router.get("/maps/{name}/photo", response_class=Response)
+def map_photo(studio: Studio, name: str) -> Response:
+    """The part of the photo that a map is about: a whole multiple of its size, in all detail there is."""
+    asked = studio.maps[name].asked
+    preprocess = asked.network.model.preprocess
+    assert preprocess is not None  # it has read the photo
+    picture = preprocess.finely(read_image(asked.path), SIDE).convert("RGB")
+    return Response(webp(picture), media_type="image/webp", headers={"cache-control": "no-store"})
 
 
 def _job(studio: Studio, name: str) -> Job:
