@@ -10,6 +10,16 @@ const out = process.env.SEEWHY_WEB_OUT ?? here('../src/seewhy/studio/bundle')
 // `npm run dev` serves the page from its sources and asks this studio, started with --no-browser --port 8765.
 const studio = process.env.SEEWHY_STUDIO ?? 'http://127.0.0.1:8765'
 
+/** Short names for the scopes of styles. */
+const scopes = new Map<string, string>()
+function cssHash({ hash, filename = '' }: { hash: (text: string) => string; filename?: string }) {
+  const file = filename.split('/src/').at(-1)!
+  const name = `s${hash(file).slice(0, 3)}`
+  if ((scopes.get(name) ?? file) !== file) throw new Error(`${file} and ${scopes.get(name)}: rename one`)
+  scopes.set(name, file)
+  return name
+}
+
 /** One module without imports, its styles inside. */
 const single = (name: string): UserConfig => ({
   plugins: [svelte({ compilerOptions: { css: 'injected' }, emitCss: false })],
@@ -26,7 +36,7 @@ export default defineConfig(({ mode }): UserConfig => {
   return {
     root: here('src/studio'),
     base: './',
-    plugins: [svelte()],
+    plugins: [svelte({ compilerOptions: { cssHash } })],
     server: { proxy: { '/api': { target: studio, changeOrigin: true, headers: { origin: studio } } } },
     build: {
       outDir: `${out}/studio`,

@@ -328,3 +328,32 @@ def test_clips_of_nothing_or_of_differing_frames_are_refused() -> None:
         Preprocessing().clip([])
     with pytest.raises(BadInput, match="differ in size"):
         Preprocessing().clip([photo(10, 10), photo(10, 11)])
+
+
+# -- in all its detail -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+@pytest.mark.parametrize("size", [(1001, 333), (600, 800), (90, 60)])
+def test_what_the_model_sees_in_all_detail_is_the_same_part_of_the_photo(
+    fit: Any, size: tuple[int, int]
+) -> None:
+    resize = 72 if fit == "crop" else None
+    p = Preprocessing(size=(64, 64), fit=fit, resize=resize)
+    picture = photo(*size)
+    fine, own = p.finely(picture, 2048), p.frame(picture)
+    factor = fine.width // 64
+    assert fine.size == (64 * factor, 64 * factor)
+    scale = max(a / b for a, b in zip((picture.height, picture.width), p._grown(*size[::-1]), strict=True))
+    assert factor - 1 < scale <= factor or factor == 1
+    smaller = np.asarray(fine.resize((64, 64), Image.Resampling.BILINEAR), np.float32)
+    apart = [np.abs(np.roll(smaller, by, 1) - np.asarray(own, np.float32)).mean() for by in (0, 1, -1)]
+    assert apart[0] < 8
+    assert min(apart[1:]) > 1.25 * apart[0], "another part of the photo would be seen"
+
+
+def test_detail_is_bounded() -> None:
+    p = Preprocessing(size=(64, 64))
+    assert p.finely(photo(1001, 1001), 200).size == (192, 192)
+    assert p.finely(photo(1001, 1001), 10).size == (64, 64)
+    assert Preprocessing(size=(64, 64), fit="none").finely(photo(97, 140), 10).size == (97, 140)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -11,7 +14,7 @@ from seewhy.execution import Execution
 from seewhy.models.model import Model
 from seewhy.models.replica import replicate
 from seewhy.perturb import calibration
-from seewhy.perturb.calibration import Calibration, calibrate
+from seewhy.perturb.calibration import Calibration, calibrate, forget
 from seewhy.perturb.masks import MaskEdits, RandomGrids
 from seewhy.perturb.scorer import Scorer
 from seewhy.question import Question, ask
@@ -151,6 +154,25 @@ def test_short_runs_make_no_trial_but_use_an_earlier_one() -> None:
     assert found(pose(net, n=1), masks(20)).replica is None
     assert found(pose(net, precision="fp32")).replica is not None
     assert found(pose(net, n=1, precision="fp32"), masks(20)).replica is not None
+
+
+def test_runs_whose_trials_are_kept_apart_share_the_copy() -> None:
+    net = network()
+    question = pose(net, precision="fp32")
+    first = found(question)
+    trials = forget(question.model)
+    second = found(pose(net, precision="fp32"))
+    assert second is not first, "a trial of its own"
+    assert second.replica is first.replica is not None
+    alive = weakref.ref(first.replica)
+    with torch.no_grad():
+        net.head.weight[0, 0] += 1
+    assert found(pose(net, precision="fp32")).replica is not first.replica
+    del first, second
+    trials.clear()
+    forget(question.model)
+    gc.collect()
+    assert alive() is None, "kept by the runs alone"
 
 
 def test_targets_inside_the_network_are_read_from_an_unfolded_copy() -> None:

@@ -183,11 +183,54 @@ def test_what_is_stopped_keeps_what_it_has(running: Running, photos: list[dict[s
     comparison = _resolved(running, photos[:2], methods=["gradient", "grad_cam"])
     job, sent = Job("x", "two methods"), []
     job.send = lambda make, replaceable=False: sent.append(make())  # type: ignore[method-assign]
-    for _ in comparison.begin(running.session.explaining, job):
+    for _ in comparison.begin(running.session.explaining, running.session.comparisons, job):
         job.stop()
     assert [e.method for e in sent if isinstance(e, schema.CellsEvent) and e.finished] == ["gradient"]
     assert isinstance(sent[-1], schema.CompareDone)
     assert "It was stopped: the methods that had not begun are missing." in sent[-1].remarks
+
+
+def test_what_came_to_its_end_is_told_again_at_once(client: Client, photos: list[dict[str, Any]]) -> None:
+    asked: dict[str, Any] = {"methods": ["gradient", "attention_rollout", "grad_cam"], "seed": 77}
+    (refused,) = compared(client, photos[:2], kept=True, **asked)
+    assert (refused["event"], refused["kind"]) == ("error", "Missing")
+    first = compared(client, photos[:2], **asked)
+    again = compared(client, photos[:2], kept=True, **asked)
+    own, told = finished(first), finished(again)
+    assert list(told) == list(own)
+    for name, cells in own.items():
+        for part in ("cells", "problem", "seconds"):
+            assert told[name][part] == cells[part]
+    made = [m for e in first if e["event"] == "cells" and e["method"] == "grad_cam" for m in e["maps"]]
+    assert [m["values"] for m in told["grad_cam"]["maps"]] == [m["values"] for m in made]
+    assert again[-2] == next(e for e in reversed(first) if e["event"] == "agreement")
+    for part in ("command", "remarks"):
+        assert again[-1][part] == first[-1][part]
+    for other in ({"seed": 78}, {"steps": 7}, {"target": "fox"}, {"metrics": []}, {"methods": ["grad_cam"]}):
+        (refused,) = compared(client, photos[:2], kept=True, **{**asked, **other})
+        assert refused["kind"] == "Missing"
+    (refused,) = compared(client, photos[1:], kept=True, **asked)
+    assert refused["kind"] == "Missing"
+
+
+def test_a_comparison_without_its_maps_is_not_told(running: Running, photos: list[dict[str, Any]]) -> None:
+    comparison = _resolved(running, photos[:1], methods=["gradient"], seed=79)
+    job, kept = Job("x", "one method"), running.session.comparisons
+    for _ in comparison.begin(running.session.explaining, kept, job):
+        pass
+    assert kept.told(comparison.key, job) is not None
+    (made,) = comparison.parts[0].maps
+    gone = running.session.maps._maps.pop(made)
+    assert kept.told(comparison.key, job) is None
+    running.session.maps.put(gone)
+
+
+def test_what_was_stopped_is_not_told_for_the_whole(running: Running, photos: list[dict[str, Any]]) -> None:
+    comparison = _resolved(running, photos[:1], methods=["gradient", "grad_cam"], seed=80)
+    job, kept = Job("x", "two methods"), running.session.comparisons
+    for _ in comparison.begin(running.session.explaining, kept, job):
+        job.stop()
+    assert kept.told(comparison.key, job) is None
 
 
 # -- parts -----------------------------------------------------------------------------------------------

@@ -194,6 +194,7 @@ def test_a_run_that_is_stopped_is_a_shorter_run_and_goes_on(
 
     *_, last, done = client.explain(photo, "rise", stop, **asked)
     assert done["stopped"]
+    assert done["resumable"]
     masks = last["done"]
     assert 100 <= masks < 6000
     own = seewhy.explain(model, [path], "rise", seed=4, precision="fp32", masks=masks)
@@ -202,14 +203,42 @@ def test_a_run_that_is_stopped_is_a_shorter_run_and_goes_on(
     assert files.provenance["parameters"]["masks"] == masks
     assert f"--masks {masks}" in done["command"]
 
-    _, first, *_, end = client.explain(photo, "rise", resume=done["job"], **asked)
+    # Asked for again, by a page that was loaded again say, the map is the one that was stopped.
+    fewer = {**asked, "parameters": {"masks": masks}}
+    price, _, reopened = client.explain(photo, "rise", **fewer)
+    assert price["cached"]
+    assert reopened["resumable"]
+    assert reopened["map"] == done["map"]
+
+    other = client.explain(photo, "rise", resume=done["map"], parameters={"masks": 6001})
+    assert other[-1]["kind"] == "Missing"
+    _, first, *_, end = client.explain(photo, "rise", resume=done["map"], **asked)
     assert first["done"] > masks, "it began anew"
     assert not end["stopped"]
+    assert not end["resumable"]
     whole = seewhy.explain(model, [path], "rise", seed=4, precision="fp32", masks=6000)
     assert torch.equal(kept(client, end["map"], tmp_path).values, whole.values)
 
-    gone = client.explain(photo, "rise", resume=done["job"], parameters={"masks": 6001})
+    *_, reopened = client.explain(photo, "rise", **fewer)
+    assert not reopened["resumable"]
+    gone = client.explain(photo, "rise", resume=done["map"], parameters={"masks": 6001})
     assert gone[-1]["kind"] == "Missing"
+
+
+def test_the_photo_of_a_map_comes_in_all_its_detail(
+    client: Client, photo: str, path: Path, model: seewhy.Model
+) -> None:
+    done = client.explain(photo, "gradient")[-1]
+    status, content, answer = client.ask("GET", f"/api/maps/{done['map']}/photo")
+    assert (status, answer.headers["content-type"]) == (200, "image/webp")
+    with Image.open(io.BytesIO(content)) as picture:
+        assert picture.size == (192, 144), "three times 64 x 48: the photo has 160 x 120"
+        fine = np.asarray(picture.resize((64, 48), Image.Resampling.BILINEAR), np.float32)
+    assert model.preprocess is not None
+    with Image.open(path) as own:
+        seen = np.asarray(model.preprocess.frame(own), np.float32)
+    assert np.abs(fine - seen).mean() < 8
+    assert client.ask("GET", "/api/maps/nothing/photo")[0] == 404
 
 
 def test_a_newer_request_of_a_panel_takes_the_place_of_the_older(client: Client, photo: str) -> None:

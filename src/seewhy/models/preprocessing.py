@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from math import floor
+from math import ceil, floor
 from typing import Literal
 
 import numpy as np
@@ -121,6 +121,29 @@ class Preprocessing:
             return image
         height, width = self._resized(image.height, image.width)
         return self._cut(self._resize(image, max(height, 1), max(width, 1)))
+
+    def finely(self, image: Image.Image, most: int) -> Image.Image:
+        """Return `frame` in as much detail as the photo has: for pictures, not for models.
+
+        Parameters
+        ----------
+        image
+            Of any mode.
+        most
+            Longest side in pixels; it is passed where `size` is longer.
+
+        Returns
+        -------
+        PIL.Image.Image
+            A whole multiple of `size` (fit "none": the photo itself), "RGB" or "L".
+        """
+        image = as_photo(image)
+        if self.fit == "none":
+            return self.frame(image)
+        height, width = self._grown(image.height, image.width)
+        detail = ceil(max(image.height / height, image.width / width))
+        factor = max(min(detail, most // max(self.size)), 1)
+        return self.at((factor * self.size[0], factor * self.size[1])).frame(image)
 
     def mask(self, image: Image.Image) -> Tensor:
         """Return `(h, w)` bool: which pixels of the model's input show a pixel of the mask.

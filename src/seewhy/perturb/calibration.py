@@ -19,7 +19,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -42,6 +43,7 @@ _WORTH = 8
 """A run is worth a trial when it has so many times the edits of one; of fp32 asked by name, as many."""
 _EXACT, _CLOSE = 1e-3, 0.05
 """Largest noise of a replica in single and in half precision."""
+_Alive: TypeAlias = WeakValueDictionary[tuple[object, ...], Replica]
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -237,7 +239,12 @@ class _Trial:
         key = replica_key(x.device, precision, fold, x.ndim)
         known: tuple[str, Replica] | None = model.facts.get(key)
         if known is None or known[0] != self.question.weights:
-            made = replicate(model.module, x, _DTYPES[precision], fold=fold)
+            # Runs that take turns keep their trials apart (`forget`) and share the copies, which are alike.
+            alive: _Alive = model.facts.setdefault("replicas", WeakValueDictionary())
+            exact = (*key, tuple(x.shape[1:]), self.question.weights)
+            made = alive.get(exact)
+            if made is None:
+                made = alive[exact] = replicate(model.module, x, _DTYPES[precision], fold=fold)
             known = model.facts[key] = self.question.weights, made
         return known[1]
 

@@ -30,11 +30,8 @@ class Asked:
 
     def facts(self) -> dict[str, Any]:
         """Return everything that the map's bits follow from."""
-        model = self.network.model
         return {
-            "model": model.name,
-            "weights": self.network.weights,
-            "preprocess": model.preprocess.to_json() if model.preprocess is not None else None,
+            **model_facts(self.network),
             "image": self.image,
             "method": self.method.name,
             "parameters": self.method.parameters(),
@@ -60,6 +57,16 @@ class Asked:
     def model(self) -> Model:
         """Return the network that is asked: on the worker's thread only."""
         return self.network.twin() if self.randomised else self.network.model
+
+
+def model_facts(network: Network) -> dict[str, Any]:
+    """Return everything about a model that bits follow from."""
+    model = network.model
+    return {
+        "model": model.name,
+        "weights": network.weights,
+        "preprocess": model.preprocess.to_json() if model.preprocess is not None else None,
+    }
 
 
 def resolved(request: ExplainRequest, network: Network, path: Path, explainer: str | None) -> Asked:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seewhy.errors import BadInput, Cancelled, DoesNotFit, SeeWhyError, UnknownName
-from seewhy.studio.asked import Asked
+from seewhy.studio.asked import Asked, model_facts
 from seewhy.studio.compared import Compared, command, python
+from seewhy.studio.comparisons import Comparisons, Finished, Part
 from seewhy.studio.describe import price
 from seewhy.studio.explaining import Explaining
 from seewhy.studio.jobs import Job
-from seewhy.studio.maps import Kept
+from seewhy.studio.maps import Kept, key_of
 from seewhy.studio.networks import Network
 from seewhy.studio.schema import AgreementEvent, Cell, CellsEvent, CompareDone, CompareRequest, MapEvent
 
@@ -71,12 +72,30 @@ class Comparison:
                 f"That is {count:,} maps; one comparison holds {MOST:,}",
                 "Choose fewer, or run `seewhy benchmark` and open its folder here",
             )
+        self.key = key_of(**self._facts())
+        """Of all that its answer follows from."""
+        self.parts: list[Part] = []
+        self._made: dict[str, list[str]] = {}
         self.found = Compared([path for _, path in photos], self.metrics)
         self.remarks: list[str] = []
         self._done = 0
         self._seconds: dict[str, float] = {}
 
-    def begin(self, explaining: Explaining, job: Job) -> Iterator[None]:
+    def _facts(self) -> dict[str, Any]:
+        """Return everything that the answer follows from."""
+        request = self.request
+        return {
+            **model_facts(self.network),
+            "images": [image for image, _ in self.photos],
+            "paths": [str(path) for _, path in self.photos],  # the command names them
+            "methods": [[m.name, m.parameters()] for m in self.methods],
+            "metrics": [m.name for m in self.metrics],
+            "target": self.target,
+            "steps": request.steps,
+            "seed": request.seed,
+        }
+
+    def begin(self, explaining: Explaining, comparisons: Comparisons, job: Job) -> Iterator[None]:
         """Answer, resting after each look at a map. On the worker's thread.
 
         A method that does not fit, or fails on a photo, is left out with its reason; the others go on.
@@ -107,7 +126,9 @@ class Comparison:
             if job.stopping:
                 self.remarks.append("It was stopped: the methods that had not begun are missing.")
                 break
-        self._end(job)
+        finished = self._end(job)
+        if not job.stopping:
+            comparisons.put(self.key, finished)
 
     def _one(
         self, method: Method, image: str, path: Path, explaining: Explaining, job: Job
@@ -129,6 +150,7 @@ class Comparison:
             yield
         self._done = begun + weight
         self._seconds[method.name] = self._seconds.get(method.name, 0.0) + kept.seconds
+        self._made.setdefault(method.name, []).append(kept.id)
         self._tell(job, method.name, kept=kept)
         vectors = self.found.ranks.setdefault(method.name, [])
         vectors.append(rank_vectors(kept.attribution.values)[0].float())
@@ -187,6 +209,8 @@ class Comparison:
     ) -> None:
         """Send what is new of a method; mere progress is left out where nobody had time to read it."""
         done, seconds = min(self._done, self._total), self._seconds.get(method, 0.0)
+        if finished:
+            self.parts.append(Part(method, tuple(cells), tuple(self._made.get(method, ())), seconds, problem))
         job.progress(done, self._total, method)
 
         def event() -> CellsEvent:
@@ -206,10 +230,14 @@ class Comparison:
         job.send(event, replaceable=kept is None and not finished)
 
     def _agree(self, job: Job) -> None:
-        names, matrix = self.found.agreement()
-        job.send(lambda: AgreementEvent(methods=names, matrix=matrix))
+        event = self._agreement()
+        job.send(lambda: event)
 
-    def _end(self, job: Job) -> None:
+    def _agreement(self) -> AgreementEvent:
+        names, matrix = self.found.agreement()
+        return AgreementEvent(methods=names, matrix=matrix)
+
+    def _end(self, job: Job) -> Finished:
         titles = {m.name: m.title for m in self.methods}
         remarks = [*self.remarks, *self.found.remarks(titles)]
         made = list(self.found.ranks)
@@ -229,6 +257,7 @@ class Comparison:
         else:
             said = python(*about, steps=steps, target=self.target, seed=seed)
         job.send(lambda: CompareDone(job=job.id, command=said, remarks=remarks))
+        return Finished(self.parts, self._agreement(), said, remarks)
 
 
 class _Steps:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from seewhy.errors import BadInput, UnreadableInput
 from seewhy.studio.found import Below, concepts_below, content_of, kind_of, kind_of_content
-from seewhy.studio.packing import pack
+from seewhy.studio.packing import pack, webp
 from seewhy.studio.schema_concepts import ConceptBoard, ConceptFile, ConceptMap, ConceptMapRequest, ConceptRow
 from seewhy.studio.session import Studio
 
@@ -219,6 +218,6 @@ def _entry(path: Path) -> ConceptFile:
 
 
 def _webp(picture: Image) -> Response:
-    buffer = io.BytesIO()
-    picture.convert("RGB").save(buffer, "WEBP", quality=85)
-    return Response(buffer.getvalue(), media_type="image/webp", headers={"cache-control": "private"})
+    return Response(
+        webp(picture.convert("RGB"), 85), media_type="image/webp", headers={"cache-control": "private"}
+    )

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 REFRESH = 0.15
 """Seconds between two frames."""
-PAUSED = 4
-"""Runs that are kept to go on."""
+PAUSED = 12
+"""Runs that are kept to go on: six panels and their twins."""
 
 
 class Run:
@@ -39,6 +39,8 @@ class Run:
 
     def __init__(self, asked: Asked, *, whole: bool = False) -> None:
         self.asked, self.whole = asked, whole
+        self.key = key_of(**asked.facts())
+        """Of the whole map, with the weights as they were at the beginning."""
         self.job: Job | None = None
         self.seconds = 0.0
         """Spent on it, without its rests."""
@@ -104,6 +106,7 @@ class Explaining:
     def __init__(self, maps: MapCache) -> None:
         self.maps = maps
         self._paused: OrderedDict[str, Run] = OrderedDict()
+        """By the maps at which they were stopped."""
 
     def cached(self, asked: Asked) -> Kept | None:
         """Return the map of a request that was answered before."""
@@ -134,7 +137,7 @@ class Explaining:
         else:
             job.send(partial(kept.event, job.id))
         job.stopping = kept.stopped
-        job.send(partial(done, kept, job.id))
+        job.send(partial(done, kept, job.id, resumable=kept.id in self._paused))
 
     def complete(self, asked: Asked, job: Job) -> Generator[None, None, Kept]:
         """Return the map of a request, made to its end if need be, resting after each frame."""
@@ -149,10 +152,10 @@ class Explaining:
         return kept
 
     def _resumed(self, name: str, asked: Asked) -> Run:
-        run = self._paused.pop(name, None)
-        if run is None or run.asked != asked:
+        run = self._paused.get(name)
+        if run is None or run.key != key_of(**asked.facts()):
             raise Missing("stopped run", name, "Only the last few are kept; run it again")
-        return run
+        return self._paused.pop(name)
 
     def _keep(self, run: Run, job: Job) -> Kept:
         """Keep what came out of a run, and the run itself where it may go on."""
@@ -161,25 +164,26 @@ class Explaining:
         stopped, attribution = job.stopping and steps["done"] < steps["total"], run.latest
         name = key_of(**asked.facts())
         if stopped:
-            self._paused[job.id] = run
-            while len(self._paused) > PAUSED:
-                self._paused.popitem(last=False)
             name = key_of(**asked.facts(), stopped=steps["done"])
             if (shorter := asked.after(steps["done"])) is not None:
                 asked, name = shorter, key_of(**shorter.facts())
                 attribution = attribution.noting(parameters=asked.method.parameters())
+            self._paused[name] = run
+            while len(self._paused) > PAUSED:
+                self._paused.popitem(last=False)
         kept = Kept(name, attribution, asked, stopped, run.seconds)
         self.maps.put(kept)
         return kept
 
 
-def done(kept: Kept, job: str) -> DoneEvent:
+def done(kept: Kept, job: str, *, resumable: bool) -> DoneEvent:
     """Return the last event of a stream: how to cite the map and how to make it again."""
     asked = kept.asked
     return DoneEvent(
         job=job,
         map=kept.id,
         stopped=kept.stopped,
+        resumable=resumable,
         provenance=kept.attribution.provenance,
         command=shell(asked, kept.attribution),
         python=python(asked, kept.attribution),

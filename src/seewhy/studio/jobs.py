@@ -94,6 +94,11 @@ class Job:
             seconds=self.seconds,
         )
 
+    @property
+    def begun(self) -> bool:
+        """Whether it rests between two of its steps."""
+        return self._steps is not None
+
     # -- asked on the worker's thread ------------------------------------------------------------------------
 
     def progress(self, done: int, total: int, _what: str) -> None:

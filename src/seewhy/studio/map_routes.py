@@ -10,17 +10,21 @@ from fastapi import APIRouter, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
+from seewhy.inputs.images import read_image
 from seewhy.studio import schema
 from seewhy.studio.asked import resolved
 from seewhy.studio.jobs import Job
 from seewhy.studio.maps import content
 from seewhy.studio.outbox import Outbox, block
+from seewhy.studio.packing import webp
 from seewhy.studio.refusals import Missing
 from seewhy.studio.session import Studio
+from seewhy.studio.sources import SIDE
+from seewhy.studio.worker import STREAMED
 
 router = APIRouter(prefix="/api")
-SINGLE, STREAMED = 1, 2
-"""Priorities: what is made at once goes before what refines."""
+SINGLE = 1
+"""Priority of what is made at once; it goes before what refines."""
 Ending = Literal["safetensors", "json", "png", "npy"]
 
 
@@ -69,6 +73,16 @@ def map_file(studio: Studio, name: str, ending: Ending) -> Response:
     return Response(data, media_type=kind, headers=headers)
 
 
+@router.get("/maps/{name}/photo", response_class=Response)
+def map_photo(studio: Studio, name: str) -> Response:
+    """The part of the photo that a map is about: a whole multiple of its size, in all detail there is."""
+    asked = studio.maps[name].asked
+    preprocess = asked.network.model.preprocess
+    assert preprocess is not None  # it has read the photo
+    picture = preprocess.finely(read_image(asked.path), SIDE).convert("RGB")
+    return Response(webp(picture), media_type="image/webp", headers={"cache-control": "no-store"})
+
+
 def _job(studio: Studio, name: str) -> Job:
     job = studio.jobs.get(name)
     if job is None:
@@ -87,5 +101,6 @@ def stream(job: Job) -> StreamingResponse:
         finally:
             if not job.ended.done():
                 job.cancel()
+            job.outbox.leave()
 
     return StreamingResponse(blocks(), media_type="text/event-stream", headers={"cache-control": "no-store"})

@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 
 from seewhy.studio import schema
 from seewhy.studio.comparing import Comparison
+from seewhy.studio.comparisons import missing
 from seewhy.studio.jobs import Job
 from seewhy.studio.map_routes import stream
 from seewhy.studio.outbox import Outbox
@@ -55,6 +56,16 @@ async def compare(studio: Studio, request: schema.CompareRequest) -> StreamingRe
     comparison = await run_in_threadpool(Comparison, request, network, photos)
     what = f"{len(comparison.methods)} methods on {len(photos)} photos"
     job = Job(request.panel, what, priority=3, outbox=Outbox())
-    studio.jobs.add(job.does(partial(comparison.begin, studio.explaining)))
-    network.worker.submit(job)
+    told = studio.comparisons.told(comparison.key, job)
+    if told is not None:
+        job.does(lambda _: told)
+    elif request.kept:
+        job.does(missing)
+    else:
+        job.does(partial(comparison.begin, studio.explaining, studio.comparisons))
+    studio.jobs.add(job)
+    if told is not None or request.kept:
+        await run_in_threadpool(job.step)  # needs no network
+    else:
+        network.worker.submit(job)
     return stream(job)

@@ -42,6 +42,12 @@ class Outbox:
             self._closed = True
         self._wake()
 
+    def leave(self) -> None:
+        """Say that nobody reads any more: what waits is dropped."""
+        with self._lock:
+            self._closed = True
+            self._waiting.clear()
+
     async def events(self) -> AsyncIterator[Message]:
         """Yield the events until `close`."""
         while True:

@@ -27,6 +27,13 @@ def png(picture: Image) -> bytes:
     return buffer.getvalue()
 
 
+def webp(picture: Image, quality: int = 95) -> bytes:
+    """Return a picture as the content of a WebP file; of 100, all of it but the finest grain."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", quality=quality, method=2)
+    return buffer.getvalue()
+
+
 def data_url(picture: Image) -> str:
     """Return a picture as a data URL, lossless."""
     return f"data:image/png;base64,{base64.b64encode(png(picture)).decode('ascii')}"

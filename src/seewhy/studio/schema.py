@@ -221,7 +221,7 @@ class ExplainRequest(Message):
     randomised: bool = False
     """Explain a copy of the model with randomised weights: the sanity twin."""
     resume: Name | None = None
-    """A job that was stopped and is to go on."""
+    """Map of a run that was stopped and is to go on; all else as it was asked for at first."""
 
 
 class PriceEvent(Message):
@@ -262,7 +262,9 @@ class DoneEvent(Message):
     map: str
     """Identifier for `/api/maps/` and `/api/curve`."""
     stopped: bool
-    """Whether it was stopped before its end; then it can be resumed."""
+    """Whether it was stopped before its end."""
+    resumable: bool
+    """Whether the run is still kept, so that it can go on."""
     provenance: dict[str, Any]
     command: str
     """A shell command that makes the same map, bit for bit."""
@@ -354,6 +356,8 @@ class CompareRequest(Message):
     target: Text | None = None
     steps: Annotated[int, Field(ge=2, le=224)] = STEPS
     seed: int = 0
+    kept: bool = False
+    """Tell again what was found before, or that it is not kept (`error`, kind "Missing"); measure nothing."""
 
 
 class Cell(Message):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import Depends, Request
 
+from seewhy.studio.comparisons import Comparisons
 from seewhy.studio.curves import Curves
 from seewhy.studio.explaining import Explaining
 from seewhy.studio.jobs import Jobs
@@ -39,6 +40,7 @@ class Session:
     maps: MapCache
     explaining: Explaining
     curves: Curves
+    comparisons: Comparisons
     device: str | None = None
 
     @classmethod
@@ -86,7 +88,9 @@ class Session:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return cls(folder, networks, sources, Jobs(), maps, Explaining(maps), Curves(), device)
+        return cls(
+            folder, networks, sources, Jobs(), maps, Explaining(maps), Curves(), Comparisons(maps), device
+        )
 
     def close(self) -> None:
         """End the workers and remove the session's folder."""

@@ -13,13 +13,19 @@ from seewhy.studio.jobs import Job
 
 T = TypeVar("T")
 
+STREAMED = 2
+"""Priority from which jobs rest between their frames, and hold what they have made so far."""
+AT_ONCE = 12
+"""Of those, how many take turns: six panels with their twins. What rests holds memory; more wait to begin."""
+
 
 class Worker:
     """A thread and its queue.
 
     A job works until it comes to a resting place; then it is the turn of the most urgent job, and among
     equals of the one that has waited longest. So several panels refine at once, and a cheap map is not kept
-    waiting by a dear one that streams.
+    waiting by a dear one that streams. At most `AT_ONCE` streams are under way, so that memory is bounded
+    however many are asked for.
     """
 
     def __init__(self, name: str) -> None:
@@ -72,11 +78,22 @@ class Worker:
                     self._changed.wait()
                 if not self._queue:
                     return
-                *_, job = heapq.heappop(self._queue)
-                self._current = job
+                job = self._current = self._next()
             if job.step():
                 with self._changed:
                     if self._closed:
                         job.cancel()
                     heapq.heappush(self._queue, (job.priority, next(self._turns), job))
             self._current = None
+
+    def _next(self) -> Job:
+        """Take the job whose turn it is out of the queue, which is not empty."""
+        full = sum(job.begun for _, _, job in self._queue) >= AT_ONCE
+        passed: list[tuple[int, int, Job]] = []
+        entry = heapq.heappop(self._queue)
+        while full and entry[0] >= STREAMED and not (entry[2].begun or entry[2].superseded):
+            passed.append(entry)
+            entry = heapq.heappop(self._queue)  # one that has begun is among them
+        for other in passed:
+            heapq.heappush(self._queue, other)
+        return entry[2]

@@ -15,6 +15,8 @@ export interface Key {
   ctrl?: boolean
   shift?: boolean
   run: (studio: Studio, page: Page) => void
+  /** Of a key that is held: what letting go does. */
+  release?: (studio: Studio) => void
 }
 
 /** What only the page's shell can do. */
@@ -82,6 +84,21 @@ export const KEYS: readonly Key[] = [
       s.change({ slots: slots.map((one, i) => (i === active ? b : i === other ? a : one)), active: other })
     },
   },
+  {
+    key: 'd',
+    cap: 'd',
+    what: 'Swipe: two panels under a divider, on or off',
+    group: 'Panels',
+    run: (s) => s.change({ swipe: s.view.swipe === null ? 0.5 : null }),
+  },
+  {
+    key: 'f',
+    cap: 'hold f',
+    what: 'Flicker: the other map in the same place',
+    group: 'Panels',
+    run: (s) => (s.flicker = true),
+    release: (s) => (s.flicker = false),
+  },
   { key: ' ', cap: 'Space', what: 'Run, stop or continue the panel', group: 'Panels', run: (s) => toggle(s) },
   {
     key: 'c',
@@ -90,7 +107,14 @@ export const KEYS: readonly Key[] = [
     group: 'Page',
     run: (s) => s.change({ view: s.view.view === 'compare' ? 'saliency' : 'compare' }),
   },
-  { key: 'h', cap: 'hold h', what: 'Hide the map', group: 'Look', run: (s) => (s.bare = true) },
+  {
+    key: 'h',
+    cap: 'hold h',
+    what: 'Hide the map',
+    group: 'Look',
+    run: (s) => (s.bare = true),
+    release: (s) => (s.bare = false),
+  },
   {
     key: ',',
     cap: ',',
@@ -213,6 +237,11 @@ export function find(event: KeyboardEvent, letters = true): Key | null {
   )
   if (!found || (!letters && !ctrl && found.key.length === 1)) return null
   return found
+}
+
+/** Let go of a key, or of all. */
+export function released(studio: Studio, key: string | null) {
+  for (const one of KEYS) if (key === null || one.key === key.toLowerCase()) one.release?.(studio)
 }
 
 /** "Undo (Ctrl Z)" */

@@ -77,6 +77,7 @@ function any(seed: number): View {
     },
     threshold: share(),
     scale: one(SCALES),
+    swipe: next() < 0.5 ? null : Math.round(next() * 1e4) / 1e4,
     zoom: next() < 0.5 ? START.zoom : { zoom: 1.0001 + share() * 30, x: share(), y: share() },
     pin: maybe([Math.floor(next() * 500), Math.floor(next() * 500)] as [number, number]),
     curve: one(CURVES),

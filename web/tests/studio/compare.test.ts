@@ -1,5 +1,5 @@
 // The compare view's own reckoning: who is best, what is not settled, order, price, CSV, scales of the sheet.
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { LOOK } from '../../src/lib/paint'
 import { Scale } from '../../src/lib/paint/scale'
 import { read, START, write } from '../../src/studio/state/address'
@@ -261,6 +261,32 @@ describe('a comparison', () => {
     expect(rows[0]?.cells.deletion?.mean).toBe(0.5)
     expect(rows[0]?.seconds).toBe(1)
     expect(found.results[0]?.maps.map(({ text }) => text)).toEqual(['1', '2'])
+  })
+  it('is there again where the server still knows it, and asks once for each choice', async () => {
+    const bodies: Record<string, unknown>[] = []
+    const answers = [
+      [{ event: 'error', job: 'j', kind: 'Missing', asked: '', found: '', do: '', superseded: false }],
+      [cells('a', { finished: true }), { event: 'done', job: 'j', command: 'c', remarks: [] }],
+    ]
+    vi.stubGlobal('fetch', async (_: string, init: RequestInit) => {
+      bodies.push(JSON.parse(String(init.body)) as Record<string, unknown>)
+      const said = answers.shift() ?? []
+      return new Response(said.map((event) => `data: ${JSON.stringify(event)}\n\n`).join(''))
+    })
+    const found = new Comparison()
+    await found.restore(wanted)
+    await found.restore(wanted)
+    expect([found.phase, found.request, found.refusal, bodies.length]).toEqual(['idle', null, null, 1])
+    const other = { ...wanted, seed: 9 }
+    await found.restore(other)
+    expect([found.phase, found.request, found.results.length]).toEqual(['done', other, 1])
+    expect(bodies.map(({ kept, seed }) => [kept, seed])).toEqual([
+      [true, wanted.seed],
+      [true, 9],
+    ])
+    await found.restore(wanted)
+    expect(bodies.length).toBe(2)
+    vi.unstubAllGlobals()
   })
   it('ends, fails, or gives way', () => {
     const found = new Comparison()

@@ -21,12 +21,20 @@ const ending = (job: string, stopped = false) => ({
   job,
   map: `map of ${job}`,
   stopped,
+  resumable: stopped,
   provenance: {},
   command: '',
   python: '',
   bibtex: '',
 })
-const price = (job: string) => ({ event: 'price', job, forward: 1, backward: 0, seconds: 1, cached: false })
+const price = (job: string, cached = false) => ({
+  event: 'price',
+  job,
+  forward: 1,
+  backward: 0,
+  seconds: 1,
+  cached,
+})
 const wanted = (image: string, parameters = {}) =>
   ({
     model: '0',
@@ -161,13 +169,63 @@ describe('explanation', () => {
     expect(panel.phase).toBe('stopped')
     panel.want(wanted(image), true, ['masks', 4])
     expect([panel.phase, sent.length]).toEqual(['stopped', 1])
-    void panel.run('a')
+    panel.resume(wanted(image))
     await rest()
-    expect(sent[1]!.body).toMatchObject({ resume: 'a' })
-    const reopened = new Explanation('rise')
-    reopened.want(wanted(image), true, ['masks', 4])
+    expect(sent[1]!.body).toMatchObject({ parameters: {}, resume: 'map of a' })
+    expect([panel.phase, panel.map?.done]).toEqual(['waiting', 4])
+    panel.want(wanted(image), true)
     await rest()
-    expect(sent[2]!.body).toMatchObject({ parameters: { masks: 4 }, resume: null })
+    expect(sent.length).toBe(2)
+  })
+
+  it('goes on after it was opened again, from the map that the address names', async () => {
+    const { sent } = server()
+    const panel = new Explanation('rise')
+    const image = fresh()
+    panel.want(wanted(image), true, ['masks', 4])
+    await rest()
+    expect(sent[0]!.body).toMatchObject({ parameters: { masks: 4 }, resume: null })
+    sent[0]!.say(price('b', true))
+    sent[0]!.say(map('b', 4))
+    sent[0]!.say(ending('b', true))
+    sent[0]!.end()
+    await rest()
+    expect([panel.phase, panel.end?.resumable]).toEqual(['stopped', true])
+    panel.resume(wanted(image))
+    panel.want(wanted(image), true)
+    await rest()
+    expect(sent.length).toBe(2)
+    expect(sent[1]!.body).toMatchObject({ parameters: {}, resume: 'map of b' })
+    expect([panel.map?.done, panel.stale]).toEqual([4, false])
+    sent[1]!.say(map('c', 10))
+    sent[1]!.say(ending('c'))
+    await rest()
+    expect([panel.phase, panel.map?.done]).toEqual(['done', 10])
+  })
+
+  it('offers the rest where the address says that it was stopped, whoever made the map', async () => {
+    const { sent } = server()
+    const panel = new Explanation('rise')
+    const image = fresh()
+    panel.want(wanted(image), true, ['masks', 4])
+    await rest()
+    sent[0]!.say(price('b'))
+    sent[0]!.say(map('b', 4))
+    sent[0]!.say(ending('b'))
+    await rest()
+    expect([panel.phase, panel.end?.resumable]).toEqual(['stopped', false])
+  })
+
+  it('takes a map at which another run was stopped for done where just that was asked for', async () => {
+    const { sent } = server()
+    const panel = new Explanation('rise')
+    panel.want(wanted(fresh(), { masks: 4 }), true)
+    await rest()
+    sent[0]!.say(price('b', true))
+    sent[0]!.say(map('b', 4))
+    sent[0]!.say(ending('b', true))
+    await rest()
+    expect(panel.phase).toBe('done')
   })
 
   it('starts again where the stopped run is not kept any more', async () => {
@@ -179,7 +237,7 @@ describe('explanation', () => {
     sent[0]!.say(ending('a', true))
     sent[0]!.end()
     await rest()
-    void panel.run('a')
+    panel.resume(panel.request as never)
     await rest()
     sent[1]!.say({
       event: 'error',

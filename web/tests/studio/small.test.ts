@@ -7,6 +7,8 @@ import { matching } from '../../src/studio/state/matching'
 import { ranks, spearman } from '../../src/studio/state/spearman'
 import { duration, percent, price, score, unitOf } from '../../src/studio/state/words'
 import { panelWidth } from '../../src/studio/views/saliency/layout'
+import { START } from '../../src/studio/state/address'
+import { pairOf, placesOf } from '../../src/studio/views/saliency/places'
 import { scales } from '../../src/studio/views/saliency/scales'
 
 describe('search of classes', () => {
@@ -98,6 +100,33 @@ describe('history', () => {
   it('goes on after a reload', () => {
     new History(window, () => undefined).push('#/saliency?y=1')
     expect(new History(window, () => undefined).canUndo).toBe(true)
+  })
+})
+
+describe('panels in one place', () => {
+  const places = (...slots: [number, boolean][]) =>
+    slots.map(([index, twin]) => ({ slot: `m${index}`, index, twin }))
+  it('are the active one and the next, which is its twin where there is one', () => {
+    const three = places([0, false], [1, false], [1, true])
+    expect([0, 1, 2].map((active) => pairOf(three, active))).toEqual([
+      [0, 1],
+      [1, 2],
+      [0, 1],
+    ])
+    expect(pairOf(places([0, false], [1, false]), 1)).toEqual([0, 1])
+  })
+  it('are none where there is one alone, whatever the address says', () => {
+    expect(pairOf(places([0, false]), 0)).toBeNull()
+    expect(placesOf({ ...START, slots: ['a'], swipe: 0.3 })).toMatchObject({
+      swipe: null,
+      shown: [{ slot: 'a' }],
+    })
+    const view = { ...START, slots: ['a', 'b', 'c'], twins: ['b'], active: 1 }
+    expect(placesOf(view).shown.length).toBe(4)
+    expect(placesOf({ ...view, swipe: 0.3 }).shown).toEqual([
+      { slot: 'b', index: 1, twin: false },
+      { slot: 'b', index: 1, twin: true },
+    ])
   })
 })
 

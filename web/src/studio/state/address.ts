@@ -37,6 +37,8 @@ export interface View {
   threshold: number
   /** Which panels share a scale: those of one method, all, none. */
   scale: (typeof SCALES)[number]
+  /** Two panels in one place: the share of the width left of the divider; null: side by side. */
+  swipe: number | null
   zoom: Zoom
   /** Pinned probe: column and row of a pixel. */
   pin: [number, number] | null
@@ -66,6 +68,7 @@ export const START: View = {
   look: LOOK,
   threshold: 0,
   scale: 'method',
+  swipe: null,
   zoom: FIT,
   pin: null,
   curve: 'off',
@@ -149,6 +152,7 @@ export function write(view: View): string {
   if (look.fade !== null) put('fade', round(look.fade))
   if (view.threshold) put('region', round(view.threshold))
   if (view.scale !== START.scale) put('scale', view.scale)
+  if (view.swipe !== null) put('swipe', round(view.swipe))
   if (view.zoom.zoom !== 1) put('zoom', [view.zoom.zoom, view.zoom.x, view.zoom.y].map(round).join(','))
   if (view.photos.length) put('photos', list(view.photos))
   if (view.methods.length) put('methods', list(view.methods))
@@ -226,6 +230,7 @@ export function read(hash: string): View {
     },
     threshold: number(raw.get('region'), 0, 1, 0),
     scale: oneOf(raw.get('scale'), SCALES, START.scale),
+    swipe: raw.has('swipe') ? number(raw.get('swipe'), 0, 1, 0.5) : null,
     zoom: Number.isNaN(zoom + zx + zy) || zoom < 1 ? FIT : { zoom, x: zx, y: zy },
     pin: Number.isNaN(x + y) ? null : [x, y],
     curve: oneOf(raw.get('curve'), CURVES, START.curve),

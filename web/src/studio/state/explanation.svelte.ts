@@ -22,6 +22,8 @@ export interface Shown {
 interface Kept {
   map: Shown
   end: Schemas['DoneEvent']
+  /** Whether the user stopped it, and so asked for less than the request says. */
+  stopped: boolean
 }
 
 const KEPT = 48
@@ -48,6 +50,8 @@ export class Explanation {
   refusal = $state.raw<Refusal | null>(null)
   request = $state.raw<ExplainRequest | null>(null)
   private key = ''
+  /** Whether as much is asked for as there was when a run was stopped. */
+  private cut = false
   private controller: AbortController | null = null
 
   constructor(readonly panel: string) {}
@@ -62,6 +66,7 @@ export class Explanation {
       if (go && (this.phase === 'idle' || this.phase === 'priced')) void this.run()
       return
     }
+    this.cut = stopped !== null
     const other = this.request?.image !== wanted.image || this.request?.model !== wanted.model
     this.leave()
     this.key = key
@@ -74,7 +79,7 @@ export class Explanation {
       this.map = known.map
       this.end = known.end
       this.stale = false
-      this.phase = known.end.stopped ? 'stopped' : 'done'
+      this.phase = this.cut || known.stopped ? 'stopped' : 'done'
       return
     }
     if (other) this.map = null
@@ -83,7 +88,16 @@ export class Explanation {
     if (go) void this.run()
   }
 
-  /** Start, or continue what was stopped; where the stopped run is not kept any more, start again. */
+  /** Ask for all of a map that was stopped: its run goes on where the server keeps it, and begins again else. */
+  resume(wanted: Omit<ExplainRequest, 'panel'>) {
+    const from = this.end?.map ?? null
+    this.key = JSON.stringify(wanted)
+    this.cut = false
+    this.request = { ...wanted, panel: `${tab}:${this.panel}` } as ExplainRequest
+    void this.run(from)
+  }
+
+  /** Start, or go on from a map that was stopped. */
   async run(resume: string | null = null): Promise<void> {
     if (!this.request) return
     this.leave()
@@ -128,15 +142,18 @@ export class Explanation {
         this.stale = false
         this.phase = 'running'
         return
-      case 'done':
+      case 'done': {
         this.end = event
-        this.phase = event.stopped ? 'stopped' : 'done'
+        // What comes from the cache may be a map at which somebody else stopped: it is what was asked for.
+        const stopped = event.stopped && !this.price?.cached
+        this.phase = this.cut || stopped ? 'stopped' : 'done'
         if (this.map) {
           kept.delete(key)
-          kept.set(key, { map: this.map, end: event })
+          kept.set(key, { map: this.map, end: event, stopped })
           if (kept.size > KEPT) kept.delete(kept.keys().next().value ?? '')
         }
         return
+      }
       case 'error':
         if (event.superseded) this.phase = 'priced'
         else {

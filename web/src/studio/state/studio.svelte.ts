@@ -27,6 +27,7 @@ export class Studio {
   /** Held or hovered: never in the address. */
   probe = $state.raw<Point | null>(null)
   bare = $state(false)
+  flicker = $state(false)
   step = $state<number | null>(null)
   readonly session = new Session()
   readonly curves = new Curves()
@@ -230,11 +231,9 @@ export class Studio {
 
   resume(slot: string) {
     const panel = this.panel(slot)
-    const { [slot]: at, ...stopped } = this.view.stopped
-    const job = panel.end?.job
-    // Opened again from its address, the run itself is gone: the whole map is asked for.
-    const reopened = at !== undefined && panel.request?.parameters?.[at[0]] === at[1]
+    const { [slot]: _, ...stopped } = this.view.stopped
+    const request = this.request(slot, false)
+    if (panel.phase === 'stopped' && request) panel.resume(request)
     this.change({ stopped, ran: [...new Set([...this.view.ran, slot])] }, 'settle')
-    if (panel.phase === 'stopped' && job && !reopened) void panel.run(job)
   }
 }

@@ -52,3 +52,9 @@ export function unitOf(provenance: Record<string, unknown> | undefined): string 
   if (typeof kind !== 'string') return ''
   return kind.replaceAll('_', ' ') + (typeof label === 'string' && label ? ` of ${shortLabel(label)}` : '')
 }
+
+/** What the button under a stopped map says: whether its run is still there to go on. */
+export const onward = (end: { resumable: boolean } | null) =>
+  end?.resumable
+    ? { text: 'Continue', title: 'Go on from here (Space)' }
+    : { text: 'Run all', title: 'The stopped run is not kept any more: it begins again (Space)' }

@@ -10,7 +10,7 @@ import type { Cell } from './table'
 type MapEvent = Schemas['MapEvent']
 type Event =
   Schemas['CellsEvent'] | Schemas['AgreementEvent'] | Schemas['CompareDone'] | Schemas['ErrorEvent']
-export type Wanted = Omit<CompareRequest, 'panel'>
+export type Wanted = Omit<CompareRequest, 'panel' | 'kept'>
 
 /** What is there of one method or baseline. */
 export interface Result {
@@ -40,6 +40,7 @@ export class Comparison {
   /** Method that is being measured. */
   current = $state('')
   private job = ''
+  private looked = ''
   private controller: AbortController | null = null
 
   /** The comparison of a studio; it outlives its view. */
@@ -47,6 +48,24 @@ export class Comparison {
     let found = known.get(studio)
     if (!found) known.set(studio, (found = new Comparison()))
     return found
+  }
+
+  /** Show what the server still knows of such a comparison, after a reload say; nothing is measured. */
+  async restore(wanted: Wanted) {
+    const key = JSON.stringify(wanted)
+    if (this.phase !== 'idle' || this.looked === key) return
+    this.looked = key
+    try {
+      const body = { ...wanted, kept: true, panel: `compare ${tab}, again` }
+      for await (const event of stream<Event>('/api/compare', body)) {
+        if (event.event === 'error' || (this.phase !== 'idle' && this.request !== wanted)) return
+        this.request = wanted
+        this.phase = 'running'
+        this.take(event)
+      }
+    } catch {
+      // Then it is compared anew, when somebody asks for it.
+    }
   }
 
   async run(wanted: Wanted) {
