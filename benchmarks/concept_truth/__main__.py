@@ -1,9 +1,9 @@
 """Where reliance on something is known, do concepts say how much: `python -m benchmarks.concept_truth`.
 
-Trains five small networks on photos of textures with lettered tags that tell the class more or less often,
-measures what each loses when the tags are gone, and asks Visual-TCAV, TCAV and random concepts how much the
-tags matter. Writes docs/concept-truth.md and docs/images/concept-truth.png. A few minutes on two quiet cores;
---device cuda for more networks.
+Trains sets of five small networks on photos of textures with lettered tags that tell the class more or less
+often, measures what each loses when the tags are gone, and asks Visual-TCAV, TCAV and random concepts how
+much the tags matter, and how much tags that never tell a class. Writes docs/concept-truth.md and
+docs/images/concept-truth.png. Some ten minutes on two quiet cores; --device cuda for more networks.
 """
 
 from __future__ import annotations

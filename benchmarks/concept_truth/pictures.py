@@ -132,7 +132,8 @@ def _picture(rng: np.random.Generator, photo: np.ndarray, columns: tuple[int, in
     grey = (grey - grey.mean()) / max(grey.std(), 1e-3) * rng.uniform(*CONTRAST)
     colour = rng.uniform(0.25, 0.75, 3) + rng.uniform(0.6, 1.4, 3) * grey[..., None]
     colour += rng.normal(0, NOISE, (SIDE, SIDE, 3))
-    return (np.clip(colour, 0, 1) * 255).astype(np.uint8)
+    pixels: np.ndarray = (np.clip(colour, 0, 1) * 255).astype(np.uint8)
+    return pixels
 
 
 CONTRAST = (0.012, 0.06)
