@@ -398,7 +398,11 @@ def study(arguments: argparse.Namespace) -> None:
         if file.exists():
             continue
         model = network(title, images, labels, arguments)
-        entry: Json = {"accuracy": accuracy(model, tests, truth), "tests": len(x), "sample": len(rows)}
+        entry: Json = {
+            "accuracy": accuracy(model, tests, truth),
+            "tests": min(len(x), arguments.alone),
+            "sample": len(rows),
+        }
         made = {"paper": trained(title, "paper", PTAMETraining(spec), model, images, arguments)}
         for area in arguments.areas:
             name = f"ours, area {area:g}"
@@ -417,12 +421,12 @@ def study(arguments: argparse.Namespace) -> None:
         seconds: dict[str, float] = {}
         maps: dict[str, Attribution] = {}
         for name in ("paper", chosen):
-            began = time.perf_counter()
-            maps[f"P-TAME, {name}"] = explained(model, x, "ptame", device, explainer=str(made[name][0]))
-            entry.setdefault("seconds an image", {})[f"P-TAME, {name}"] = (time.perf_counter() - began) / len(
-                x
-            )
-        entry["all"], _ = numbers(model, x, maps, SIX, device, baselines=False)
+            began, who = time.perf_counter(), f"P-TAME, {name}"
+            maps[who] = explained(model, x, "ptame", device, explainer=str(made[name][0]))
+            seconds[who] = (time.perf_counter() - began) / len(x)
+        first = list(range(min(len(x), arguments.alone)))
+        few = {name: picked(a, first) for name, a in maps.items()}
+        entry["all"], _ = numbers(model, x[first], few, SIX, device, baselines=False)
         note(f"{title}: all: {json.dumps(entry['all'])}")
         maps = {name: picked(a, rows.tolist()) for name, a in maps.items()}
         for name, (method, parameters) in peers(model, arguments.masks).items():
@@ -461,6 +465,7 @@ def main() -> None:
     parser.add_argument("--areas", type=float, nargs="*", default=[0.0])
     parser.add_argument("--masks", type=int, default=4000)
     parser.add_argument("--tests", type=int, default=10000)
+    parser.add_argument("--alone", type=int, default=10000, help="test images on which P-TAME stands alone")
     parser.add_argument("--sample", type=int, default=200, help="test images on which methods are compared")
     parser.add_argument("--choice", type=int, default=512, help="images to choose settings by")
     parser.add_argument("--only", nargs="*", default=[], help="networks to explain; all when left out")
