@@ -349,7 +349,7 @@ def numbers(
     """Return each metric's mean and 95 % interval of each method and baseline, and each sample's values."""
     named = [a.noting(method=name) for name, a in maps.items()]
     classes = [entry["target"]["index"] for entry in named[0].provenance["inputs"]]
-    options = {"device": device, "precision": "fp32", "baselines": baselines}
+    options: dict[str, Any] = {"device": device, "precision": "fp32", "baselines": baselines}
     table = evaluate(model, Inputs.of(x), named, metrics, classes, **options)
     means: Json = {}
     for s in table.mean():

@@ -172,8 +172,7 @@ def speed(record: Json) -> str:
     ]
     one, batch = (record[f"features and head over auxiliary forward and head, {n}"] for n in ("one", "batch"))
     lines.append(
-        f"A single map costs {one:.2f} times the pass of the auxiliary network and the head that it needs (of "
-        "that, most is the check that the network is the one of the training), in batches "
+        f"A single map costs {one:.2f} times the auxiliary network's pass and the head, in batches "
         f"{batch:.2f} times. A step of training costs {record['training step over floor']:.2f} times its "
         f"floor; the pass of the auxiliary network alone makes that "
         f"{record['floor and auxiliary forward over floor']:.2f}.\n"
