@@ -31,10 +31,10 @@ import seewhy
 from benchmarks.learned.page import LOWER
 from benchmarks.learned.photos import KEEPS, Json, note
 from seewhy.attribution import Attribution
+from seewhy.errors import DoesNotFit
 from seewhy.execution import Execution
 from seewhy.files import write_atomically
 from seewhy.inputs.batch import Inputs
-from seewhy.methods import METHODS
 from seewhy.methods.learned.explainer import Explainer, open_explainer, provide
 from seewhy.metrics.base import Metric
 from seewhy.metrics.evaluation import evaluate
@@ -326,15 +326,13 @@ def once(
     return maps, seconds
 
 
-def peers(model: Model, masks: int) -> dict[str, tuple[str, Json]]:
+def peers(masks: int) -> dict[str, tuple[str, Json]]:
     """Return the methods beside ours and their parameters."""
-    found: dict[str, tuple[str, Json]] = {
+    return {
         "RISE": ("rise", {"masks": masks}),
         "RISE, published estimator": ("rise", {"masks": masks, "estimator": "published"}),
+        "Grad-CAM": ("grad_cam", {}),
     }
-    if METHODS["grad_cam"].make().unfit(model):
-        return found
-    return {**found, "Grad-CAM": ("grad_cam", {})}
 
 
 def numbers(
@@ -349,7 +347,7 @@ def numbers(
     """Return each metric's mean and 95 % interval of each method and baseline, and each sample's values."""
     named = [a.noting(method=name) for name, a in maps.items()]
     classes = [entry["target"]["index"] for entry in named[0].provenance["inputs"]]
-    options = {"device": device, "precision": "fp32", "baselines": baselines}
+    options: dict[str, Any] = {"device": device, "precision": "fp32", "baselines": baselines}
     table = evaluate(model, Inputs.of(x), named, metrics, classes, **options)
     means: Json = {}
     for s in table.mean():
@@ -398,7 +396,11 @@ def study(arguments: argparse.Namespace) -> None:
         if file.exists():
             continue
         model = network(title, images, labels, arguments)
-        entry: Json = {"accuracy": accuracy(model, tests, truth), "tests": len(x), "sample": len(rows)}
+        entry: Json = {
+            "accuracy": accuracy(model, tests, truth),
+            "tests": min(len(x), arguments.alone),
+            "sample": len(rows),
+        }
         made = {"paper": trained(title, "paper", PTAMETraining(spec), model, images, arguments)}
         for area in arguments.areas:
             name = f"ours, area {area:g}"
@@ -417,16 +419,20 @@ def study(arguments: argparse.Namespace) -> None:
         seconds: dict[str, float] = {}
         maps: dict[str, Attribution] = {}
         for name in ("paper", chosen):
-            began = time.perf_counter()
-            maps[f"P-TAME, {name}"] = explained(model, x, "ptame", device, explainer=str(made[name][0]))
-            entry.setdefault("seconds an image", {})[f"P-TAME, {name}"] = (time.perf_counter() - began) / len(
-                x
-            )
-        entry["all"], _ = numbers(model, x, maps, SIX, device, baselines=False)
+            began, who = time.perf_counter(), f"P-TAME, {name}"
+            maps[who] = explained(model, x, "ptame", device, explainer=str(made[name][0]))
+            seconds[who] = (time.perf_counter() - began) / len(x)
+        first = list(range(min(len(x), arguments.alone)))
+        few = {name: picked(a, first) for name, a in maps.items()}
+        entry["all"], _ = numbers(model, x[first], few, SIX, device, baselines=False)
         note(f"{title}: all: {json.dumps(entry['all'])}")
         maps = {name: picked(a, rows.tolist()) for name, a in maps.items()}
-        for name, (method, parameters) in peers(model, arguments.masks).items():
-            maps[name], seconds[name] = once(model, x[rows], method, parameters, arguments)
+        for name, (method, parameters) in peers(arguments.masks).items():
+            try:
+                maps[name], seconds[name] = once(model, x[rows], method, parameters, arguments)
+            except DoesNotFit as reason:  # Grad-CAM needs a layer
+                note(f"{title}: {name}: {reason}")
+                continue
             note(f"{title}: {name}, {seconds[name]:.4f} s an image")
         entry["seconds an image"] = seconds
         order = [Deletion(steps=28), Insertion(steps=28)]
@@ -461,6 +467,7 @@ def main() -> None:
     parser.add_argument("--areas", type=float, nargs="*", default=[0.0])
     parser.add_argument("--masks", type=int, default=4000)
     parser.add_argument("--tests", type=int, default=10000)
+    parser.add_argument("--alone", type=int, default=10000, help="test images on which P-TAME stands alone")
     parser.add_argument("--sample", type=int, default=200, help="test images on which methods are compared")
     parser.add_argument("--choice", type=int, default=512, help="images to choose settings by")
     parser.add_argument("--only", nargs="*", default=[], help="networks to explain; all when left out")

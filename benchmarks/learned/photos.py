@@ -289,7 +289,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--areas", type=float, nargs="*", default=[2.0])
     parser.add_argument("--shown", type=float, nargs="*", default=[0.5])
-    parser.add_argument("--surer", type=float, nargs="*", default=[0.0])
+    parser.add_argument("--surer", type=float, nargs="*", default=[])
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--choice", type=int, default=128, help="compositions to choose settings by")
     parser.add_argument("--budget", type=float, default=1e9, help="seconds: further settings are left out")

@@ -90,7 +90,8 @@ def interleaved(
 def ratio(seconds: dict[str, list[float]], above: str, *below: str) -> float:
     """Return the median over rounds of one work's seconds over the sum of others' in the same round."""
     rounds = zip(seconds[above], *(seconds[name] for name in below), strict=True)
-    return statistics.median(one / sum(others) for one, *others in rounds)
+    found: float = statistics.median(one / sum(others) for one, *others in rounds)
+    return found
 
 
 def training_steps(
