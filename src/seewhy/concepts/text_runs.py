@@ -57,7 +57,7 @@ def run_of_texts(
 
 
 def in_order(values: Tensor, marked: Tensor) -> float:
-    """Return the share of pairs of a marked and another value in which the marked is larger; ties are half."""
+    """Return the share of pairs of a marked value and another that the marked one leads; a tie is half."""
     apart = values[marked][:, None] - values[~marked][None]
     return float(((apart.sign() + 1) / 2).mean())
 
