@@ -74,6 +74,7 @@ def sentences(folder: Path) -> Any:
 def conse(folder: Path | None = None) -> DualEncoder:
     """Return the encoder; without a folder that of the environment variable MINILM, for the command line."""
     texts, judge = sentences(folder or Path(os.environ["MINILM"])), seewhy.load("mobilenet-v2")
+    assert judge.labels is not None
     names = torch.cat([texts(judge.labels[i : i + 64]) for i in range(0, 1000, 64)])
     centre = names.mean(0)
 

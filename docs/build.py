@@ -95,8 +95,8 @@ def concepts_page() -> str:
         "A concept may be a folder of example images. The first three are frozen dataclasses, called on a",
         "model, concepts, random images and, but for vectors alone, images to explain; on the command line",
         "`seewhy concepts cav`, `tcav` and `visual-tcav`. [What they are worth](concept-truth.md) where a",
-        "network's reliance on something is known. The first two take [texts](#concepts-from-texts) instead of",
-        "folders. Or concepts are what a network has already: channels",
+        "network's reliance on something is known. The first two take [texts](#concepts-from-texts), too.",
+        "Or concepts are what a network has already: channels",
         "([galleries](galleries.md)) and directions that nobody named; images can be made that any of them,",
         "or a class, answers to.",
     ]

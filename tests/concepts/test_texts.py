@@ -18,6 +18,7 @@ from seewhy.concepts import significance as tests
 from seewhy.concepts.alignment import RIDGES, fit_held_out, left_out_errors, weights
 from seewhy.concepts.draws import permutation
 from seewhy.concepts.text_picture import nearest_picture
+from seewhy.concepts.text_runs import in_order
 from seewhy.errors import BadInput
 from seewhy.models.dual_encoder import DualEncoder
 from seewhy.models.model import Model
@@ -127,6 +128,12 @@ def test_the_test_of_weights_rejects_as_often_as_it_says() -> None:
     )
     assert abs(float((p <= 0.1).double().mean()) - 0.1) < 3 * (0.1 * 0.9 / 400) ** 0.5
     assert tests.weights_test(0, share + 0.1 * torch.randn(40, generator=drawn), share, 199) == 1 / 200
+
+
+def test_pairs_in_order_are_counted() -> None:
+    values, marked = torch.tensor([3.0, 1, 2, 0, 3]), torch.tensor([1, 1, 0, 0, 0]).bool()
+    assert in_order(values, marked) == pytest.approx((2.5 + 1) / 6)
+    assert in_order(torch.zeros(5), marked) == 0.5
 
 
 # -- on a network whose class 0 is redness -------------------------------------------------------------------

@@ -13,7 +13,8 @@ Emblems
 Chance
     random concepts are the same texts after photos have changed places: every photo keeps its features and
     gets the vector of another. `p` of TCAV: whether photos with larger z . t lie further along the mean
-    gradient of the class, by permutation.
+    gradient of the class, by permutation. Accuracy: of photos held out, the share of pairs of a `top` one and
+    another in which the first lies further along the vector.
 Needs
     an encoder of images and texts; unlabelled photos, some of which show what the texts say, a few hundred;
     other texts.
