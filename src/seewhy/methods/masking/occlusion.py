@@ -15,9 +15,9 @@ Formula
 Needs
     a forward pass.
 Cost
-    one forward pass a window, and one for the prediction. Where it pays, on processors, a pass recomputes only
-    what its window can change (`incremental`): ResNet-50 needs 2.6 times fewer multiply-adds for windows of 16
-    pixels every 8, 2.2 times fewer for 32 every 16, and gives the same map.
+    one forward pass a window, and one for the prediction. Where it pays, on processors, a pass recomputes
+    only what its window can change (`incremental`): ResNet-50 needs 2.6 times fewer multiply-adds for windows
+    of 16 pixels every 8, 2.2 times fewer for 32 every 16, and gives the same map.
 Paper
     Zeiler, Fergus: Visualizing and Understanding Convolutional Networks, ECCV 2014,
     https://arxiv.org/abs/1311.2901
@@ -26,10 +26,10 @@ Departures
     behind the mean colour (`operator="constant:127.5"` is grey), spread over pixels as captum does. As in the
     paper the score is the probability; where that is saturated, ask for the logit. Windows over frames are
     ours. Recomputing patches alone, exactly, is from Nakandala, Kumar, Papakonstantinou: Incremental and
-    Approximate Inference for Faster Occlusion-based Deep CNN Explanations, SIGMOD 2019,
-    https://adalabucsd.github.io/research-blog/research/2019/06/07/krypton.html; of it we leave out all that approximates, find the steps by
-    following the network's own forward code, and pass whole maps on from the layer at which patches stop
-    saving multiply-adds.
+    Approximate Inference for Faster Occlusion-based Deep CNN Explanations, SIGMOD 2019
+    (https://adalabucsd.github.io/research-blog/research/2019/06/07/krypton.html). Of it we leave out all that
+    approximates. We find the steps by following the network's own forward code, and pass whole maps on from
+    the layer at which patches stop saving multiply-adds.
 """
 
 from __future__ import annotations
