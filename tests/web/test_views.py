@@ -40,6 +40,7 @@ def places(material: Path) -> dict[str, str]:
     return {
         "saliency": "#/saliency?m=grad_cam,gradient",
         "saliency-six": "#/saliency?m=grad_cam,gradient,eigen_cam,hires_cam,input_x_gradient,rise",
+        "saliency-swipe": "#/saliency?m=grad_cam,gradient&swipe=0.45",
         "saliency-twin": "#/saliency?m=grad_cam&twin=grad_cam",
         "saliency-curve": "#/saliency?m=grad_cam&curve=deletion",
         "saliency-signed": "#/saliency?m=input_x_gradient&show=map&region=0.1&pin=100,80",

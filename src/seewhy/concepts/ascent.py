@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from seewhy.batching import default_batch_size, in_batches
 from seewhy.concepts.canvas import Canvas
 from seewhy.errors import DoesNotFit, NotFinite
 from seewhy.execution import Execution, Passes
+from seewhy.methods.base import require
 from seewhy.methods.gradient.rectifiers import Rectifiers
 from seewhy.models.layers import default_layer, grid_of
 from seewhy.models.model import Model
@@ -60,6 +61,30 @@ class Ascent:
     steps: int
     views_each: int
     diversity: float = 0.0
+
+
+def check_settings(asked: str, settings: Any, not_negative: Sequence[str]) -> None:
+    """Check what all ways of moving images have: `images`, `steps`, `views` and `learning_rate`.
+
+    Parameters
+    ----------
+    asked
+        How the refusal begins.
+    settings
+        Holds them.
+    not_negative
+        Names of others that must be 0 or more.
+
+    Raises
+    ------
+    BadInput
+        For the first that is out of range.
+    """
+    for name in ("images", "steps", "views"):
+        require(getattr(settings, name) >= 1, asked, f"{name} {getattr(settings, name)}", "Give at least 1")
+    require(settings.learning_rate > 0, asked, f"learning rate {settings.learning_rate}", "Give more than 0")
+    for name in not_negative:
+        require(getattr(settings, name) >= 0, asked, f"{name} {getattr(settings, name)}", "Give 0 or more")
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,12 +37,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from seewhy.concepts.ascent import Ascent
+from seewhy.concepts.ascent import Ascent, check_settings
 from seewhy.concepts.canvas import FourierCanvas
 from seewhy.concepts.views import Transforms
 from seewhy.concepts.visualised import Plan, Visualised, visualise
 from seewhy.execution import Execution
-from seewhy.methods.base import require
 from seewhy.models.model import Model
 
 
@@ -77,12 +76,7 @@ class FeatureVisualisation:
     diversity: float = 0.5
 
     def __post_init__(self) -> None:
-        asked = "Asked to visualise features"
-        for name in ("images", "steps", "views"):
-            require(getattr(self, name) >= 1, asked, f"{name} {getattr(self, name)}", "Give at least 1")
-        require(self.learning_rate > 0, asked, f"learning rate {self.learning_rate}", "Give more than 0")
-        for name in ("decay", "transforms", "diversity"):
-            require(getattr(self, name) >= 0, asked, f"{name} {getattr(self, name)}", "Give 0 or more")
+        check_settings("Asked to visualise features", self, ("decay", "transforms", "diversity"))
 
     def __call__(
         self,

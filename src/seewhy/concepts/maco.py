@@ -34,7 +34,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from seewhy.concepts.ascent import Ascent
+from seewhy.concepts.ascent import Ascent, check_settings
 from seewhy.concepts.canvas import PhaseCanvas
 from seewhy.concepts.photo_spectrum import MeanSpectrum, power_law
 from seewhy.concepts.views import Crops
@@ -75,12 +75,9 @@ class MACO:
 
     def __post_init__(self) -> None:
         asked = "Asked to visualise features by MACO"
-        for name in ("images", "steps", "views"):
-            require(getattr(self, name) >= 1, asked, f"{name} {getattr(self, name)}", "Give at least 1")
-        require(self.learning_rate > 0, asked, f"learning rate {self.learning_rate}", "Give more than 0")
+        check_settings(asked, self, ("noise",))
         for name in ("first_crop", "last_crop"):
             require(0 < getattr(self, name) <= 1, asked, f"{name} {getattr(self, name)}", "Give 0 to 1")
-        require(self.noise >= 0, asked, f"noise {self.noise}", "Give 0 or more")
 
     def __call__(
         self,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import inspect
-import io
 import json
 from collections.abc import Sequence
 from html import escape
@@ -20,7 +18,7 @@ from seewhy.concepts.text_picture import fit_rows, nearest_picture
 from seewhy.concepts.visual_result import VisualTcavResult
 from seewhy.files import write_atomically
 from seewhy.methods.base import Paper
-from seewhy.report.page import POLICY
+from seewhy.report.shell import image, making, shell
 from seewhy.show.words import number
 from seewhy.types import Json
 
@@ -73,40 +71,7 @@ def render_concept_report(result: TcavResult | VisualTcavResult, *, command: str
     paper = (visual_tcav.VisualTCAV if visual else tcav.TCAV).paper
     parts = [*parts, ("method", "Method", _method(inspect.cleandoc(method.__doc__ or ""), paper, notes))]
     parts.append(("making", "To reproduce", _making(notes, command)))
-    contents = "".join(f'<li><a href="#{key}">{escape(words)}</a></li>' for key, words, _ in parts)
-    body = "".join(
-        f'<section aria-labelledby="{key}"><h2 id="{key}">{escape(words)}</h2>{html}</section>'
-        for key, words, html in parts
-    )
-    style = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<a class="skip" href="#content">Skip to the content</a>
-<div class="page">
-<header>
-<h1>{escape(title)}</h1>
-<p class="lead">{escape(_lead(notes))}</p>
-<p>{escape(READING[notes["kind"]])}</p>
-</header>
-<nav aria-label="Contents"><ul>{contents}</ul></nav>
-<main id="content">
-{body}
-</main>
-<footer>Made with SeeWhy {escape(str(notes["versions"]["seewhy"]))}. This page is one file and loads
-nothing.</footer>
-</div>
-</body>
-</html>
-"""
+    return shell(title, _lead(notes), [READING[notes["kind"]]], parts, str(notes["versions"]["seewhy"]))
 
 
 def _tcav(result: TcavResult) -> list[tuple[str, str, str]]:
@@ -244,7 +209,6 @@ def _method(page: str, paper: Paper, notes: Json) -> str:
 
 
 def _making(notes: Json, command: str) -> str:
-    again = f'<pre tabindex="0"><code>{escape(command)}</code></pre>' if command else ""
     facts = {
         "model": notes["model"],
         "weights (SHA-256)": notes["weights_sha256"],
@@ -254,10 +218,7 @@ def _making(notes: Json, command: str) -> str:
         **notes["execution"],
         **notes["versions"],
     }
-    listed = "".join(
-        f"<dt>{escape(str(k).replace('_', ' '))}</dt><dd>{escape(_plain(v))}</dd>" for k, v in facts.items()
-    )
-    return f"{again}<dl>{listed}</dl>"
+    return making({str(k).replace("_", " "): _plain(v) for k, v in facts.items()}, command, ())
 
 
 def _plain(value: Any) -> str:
@@ -267,11 +228,4 @@ def _plain(value: Any) -> str:
 
 
 def _image(picture: Image.Image, alt: str) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=86, method=4)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    w, h = picture.size
-    return (
-        f'<figure style="margin:0;overflow-x:auto"><img alt="{escape(alt)}" width="{w}" height="{h}" '
-        f'src="data:image/webp;base64,{data}"></figure>'
-    )
+    return f'<figure style="margin:0;overflow-x:auto">{image(picture, alt)}</figure>'

@@ -93,13 +93,15 @@ export function svg(sheet: Sheet, picture: string): string {
   }
   y = top + height + 10
   if (look.mode !== 'photo') {
+    // Of its own, for pages that several are put into.
+    const id = `ramp-${sheet.title.replace(/\W+/g, '-')}`
     const stops = ramp(scale, look, map.values).map(
       ([r, g, b, alpha], i, { length }) =>
         `<stop offset="${i / (length - 1)}" stop-color="rgb(${r},${g},${b})" stop-opacity="${alpha.toFixed(3)}"/>`,
     )
     parts.push(
-      `<linearGradient id="ramp">${stops.join('')}</linearGradient>`,
-      `<rect x=".5" y="${y}" width="${WIDTH - 1}" height="10" rx="2" fill="url(#ramp)" stroke="#858a94"/>`,
+      `<linearGradient id="${id}">${stops.join('')}</linearGradient>`,
+      `<rect x=".5" y="${y}" width="${WIDTH - 1}" height="10" rx="2" fill="url(#${id})" stroke="#858a94"/>`,
     )
     const anchors = ['start', 'middle', 'end']
     for (const [place, label] of scale.ticks())

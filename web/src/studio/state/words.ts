@@ -1,4 +1,17 @@
-// Numbers as people read them.
+// Numbers and kinds as people read them.
+
+import type { Schemas } from '../../lib/api/client'
+
+/** Methods by what they need. */
+export const GROUPS: Record<Schemas['MethodEntry']['group'], string> = {
+  layer: 'A layer’s activations',
+  gradient: 'Gradients',
+  'black box': 'Scores only',
+  relevance: 'Relevance, layer by layer',
+  attention: 'Attention',
+  optimised: 'Optimised masks',
+  learned: 'Trained once',
+}
 
 export const count = (value: number) => Math.round(value).toLocaleString('en-GB')
 
