@@ -24,8 +24,8 @@ SHAPE = (3, 16, 16)
 MANY = 10
 
 
-def pose(net: nn.Module, target: object = 1, n: int = 2) -> Question:
-    return ask(Model(net), networks.batch(SHAPE, n=n), target, Execution(), "logit")  # type: ignore[arg-type]
+def pose(net: nn.Module, target: object = 1, n: int = 2, **options: object) -> Question:
+    return ask(Model(net), networks.batch(SHAPE, n=n), target, Execution(**options), "logit")  # type: ignore[arg-type]
 
 
 def chosen(question: Question, count: int = MANY) -> Question:
@@ -92,7 +92,9 @@ def test_a_copy_that_is_not_true_is_refused() -> None:
     assert true.notes["gradients"]["noise"] < 1e-4
 
 
-@pytest.mark.parametrize("why", ["few points", "double precision", "nothing to fold", "a layer is read"])
+@pytest.mark.parametrize(
+    "why", ["few points", "double precision", "nothing to fold", "a layer is read", "fp32"]
+)
 def test_where_there_is_no_copy(why: str) -> None:
     net, target, count = networks.normalised(), 1, MANY
     if why == "few points":
@@ -103,7 +105,7 @@ def test_where_there_is_no_copy(why: str) -> None:
         net = networks.vit()
     elif why == "a layer is read":
         target = Neuron("conv2", 1)
-    question = pose(net, target)
+    question = pose(net, target, precision="fp32" if why == "fp32" else "auto")
     assert chosen(question, count) is question
     assert not question.notes
 

@@ -5,7 +5,8 @@ Methods that take many gradients of each input spend their time in the same two 
 the convolutions, and these have their weights in the order of memory that they prefer. The folded network is
 the same function; what differs is rounding. A rectifier whose input is almost 0 may fall on the other side,
 so that single gradients of deep networks differ by about a thousandth, as far as those of the network itself
-are from gradients in double precision. A trial at a few points of the run looks for more than that.
+are from gradients in double precision. A trial at a few points of the run looks for more than that, and who
+asks for fp32 by name gets the digits of the network itself.
 
 Methods whose path turns on which gradient is larger (guided IG, descents on masks) ask the network itself.
 
@@ -55,7 +56,8 @@ def differentiated(question: Question, count: int, points: Points) -> Question:
     """
     model, x = question.model, question.x
     plain = question.whole and model.dtype == torch.float32 and not question.target.layers
-    if not plain or x.device.type != "cpu" or count < _WORTH:
+    asked = question.execution.precision == "fp32"  # by name: the digits of the network itself
+    if asked or not plain or x.device.type != "cpu" or count < _WORTH:
         return question
     if not any(isinstance(m, _BatchNorm) for m in model.module.modules()):
         return question  # nothing to fold, and little to gain
