@@ -1,9 +1,13 @@
-// The views of the studio: what the tabs call them, and their code, loaded when first shown.
+// The views of the studio: what the tabs call them, and their code.
 // A view is a component that takes `{ studio }`.
 
 import type { Component } from 'svelte'
 import type { ViewName } from '../state/address'
 import type { Studio } from '../state/studio.svelte'
+import CompareView from './compare/CompareView.svelte'
+import ConceptsView from './concepts/ConceptsView.svelte'
+import RunView from './run/RunView.svelte'
+import SaliencyView from './saliency/SaliencyView.svelte'
 
 export interface ViewEntry {
   id: ViewName
@@ -12,7 +16,7 @@ export interface ViewEntry {
   /** Whether photos on the left choose what is shown, and the inspector on the right speaks of it. */
   photos: boolean
   inspector: boolean
-  load: () => Promise<{ default: Component<{ studio: Studio }> }>
+  shown: Component<{ studio: Studio }>
 }
 
 export const VIEW_LIST: readonly ViewEntry[] = [
@@ -22,7 +26,7 @@ export const VIEW_LIST: readonly ViewEntry[] = [
     title: 'Where the model looked',
     photos: true,
     inspector: true,
-    load: () => import('./saliency/SaliencyView.svelte'),
+    shown: SaliencyView,
   },
   {
     id: 'compare',
@@ -30,7 +34,7 @@ export const VIEW_LIST: readonly ViewEntry[] = [
     title: 'Methods by metrics over several photos',
     photos: true,
     inspector: false,
-    load: () => import('./compare/CompareView.svelte'),
+    shown: CompareView,
   },
   {
     id: 'run',
@@ -38,7 +42,7 @@ export const VIEW_LIST: readonly ViewEntry[] = [
     title: 'Benchmarks: leaderboard, distributions, worst photos',
     photos: false,
     inspector: false,
-    load: () => import('./run/RunView.svelte'),
+    shown: RunView,
   },
   {
     id: 'concepts',
@@ -46,6 +50,6 @@ export const VIEW_LIST: readonly ViewEntry[] = [
     title: 'What the model saw',
     photos: true,
     inspector: false,
-    load: () => import('./concepts/ConceptsView.svelte'),
+    shown: ConceptsView,
   },
 ]
