@@ -157,7 +157,7 @@ def test_short_runs_make_no_trial_but_use_an_earlier_one() -> None:
 
 
 def test_runs_whose_trials_are_kept_apart_share_the_copy() -> None:
-    net = network()
+    net = networks.normalised()
     question = pose(net, precision="fp32")
     first = found(question)
     trials = forget(question.model)

@@ -120,7 +120,7 @@ def calibrate(question: Question, edits: Edits, read: Read | None, batch: int) -
     # Asked for by name, single precision gives a run the bits of the beginning of a longer one.
     least = sample if asked == "fp32" else sample * _WORTH
     if edits.count * len(question.x) < least and not forced:
-        earlier = model.facts.get(replica_key(device, "fp32", not layers, question.x.ndim))
+        earlier = model.facts.get(_replica_key(device, "fp32", not layers, question.x.ndim))
         if earlier is None or earlier[0] != question.weights or edits.count * len(question.x) < sample:
             return own
         return Calibration("fp32", earlier[1], {"precision": "fp32", "folded": earlier[1].folded})
@@ -175,8 +175,29 @@ def _search(trial: _Trial, asked: Precision, *, fold: bool) -> Calibration:
     return replace(best, facts={**best.facts, "tried": tried})
 
 
-def replica_key(device: torch.device, precision: Precision, fold: bool, axes: int) -> tuple[object, ...]:
-    """Return the name under which `Model.facts` keeps a copy, beside the weights that it was made of."""
+def copied(question: Question, precision: Precision, *, fold: bool) -> Replica:
+    """Return the copy of the asked network, made once for its weights and a device.
+
+    Raises
+    ------
+    Exception
+        See `replicate`.
+    """
+    model, x = question.model, question.x
+    key = _replica_key(x.device, precision, fold, x.ndim)
+    known: tuple[str, Replica] | None = model.facts.get(key)
+    if known is None or known[0] != question.weights:
+        # Runs that take turns keep their trials apart (`forget`) and share the copies, which are alike.
+        alive: _Alive = model.facts.setdefault("replicas", WeakValueDictionary())
+        exact = (*key, tuple(x.shape[1:]), question.weights)
+        made = alive.get(exact)
+        if made is None:
+            made = alive[exact] = replicate(model.module, x, _DTYPES[precision], fold=fold)
+        known = model.facts[key] = question.weights, made
+    return known[1]
+
+
+def _replica_key(device: torch.device, precision: Precision, fold: bool, axes: int) -> tuple[object, ...]:
     return ("replica", str(device), precision, fold, axes)
 
 
@@ -223,7 +244,7 @@ class _Trial:
     def of(self, precision: Precision, *, fold: bool) -> _Outcome:
         """Return how a replica in `precision` does."""
         try:
-            replica = self._replica(precision, fold=fold)
+            replica = copied(self.question, precision, fold=fold)
             model = self.question.model.with_module(replica.module, replica.dtype)
             with _single_precision():
                 scores = self._scores(replace(self.question, model=model), replica)
@@ -232,21 +253,6 @@ class _Trial:
                 torch.cuda.empty_cache()
             return _Outcome(None, float("inf"), {"failed": f"{type(error).__name__}: {error}"[:200]})
         return _Outcome(replica, *_compare(self.own, scores, replica.folded))
-
-    def _replica(self, precision: Precision, *, fold: bool) -> Replica:
-        """Return the copy, made once for a network and a device."""
-        model, x = self.question.model, self.question.x
-        key = replica_key(x.device, precision, fold, x.ndim)
-        known: tuple[str, Replica] | None = model.facts.get(key)
-        if known is None or known[0] != self.question.weights:
-            # Runs that take turns keep their trials apart (`forget`) and share the copies, which are alike.
-            alive: _Alive = model.facts.setdefault("replicas", WeakValueDictionary())
-            exact = (*key, tuple(x.shape[1:]), self.question.weights)
-            made = alive.get(exact)
-            if made is None:
-                made = alive[exact] = replicate(model.module, x, _DTYPES[precision], fold=fold)
-            known = model.facts[key] = self.question.weights, made
-        return known[1]
 
     def _scores(self, question: Question, replica: Replica | None) -> Tensor:
         """Return `(size, k)` float64 scores, or numbers read."""

@@ -26,8 +26,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from seewhy.batching import is_out_of_memory
-from seewhy.models.replica import Replica, replicate
-from seewhy.perturb.calibration import Calibration, replica_key
+from seewhy.perturb.calibration import Calibration, copied
 from seewhy.question import Question
 from seewhy.types import Batch, Rows
 
@@ -82,7 +81,7 @@ def _tried(question: Question, count: int, points: Points) -> Calibration:
     asked = replace(question, passes=replace(question.passes))  # trials are not counted
     own = _gradients(asked, at, rows)
     try:
-        replica = _replica(question)
+        replica = copied(question, "fp32", fold=True)
         found = Calibration("fp32", replica, {})
         gap = _gradients(found.question(asked), at, rows) - own
     except Exception as error:  # whatever a network raises when it is copied or its copy is run
@@ -99,17 +98,6 @@ def _tried(question: Question, count: int, points: Points) -> Calibration:
         "trial_seconds": time.perf_counter() - started,
     }
     return Calibration("fp32", replica if noise <= _TRUE else None, facts)
-
-
-def _replica(question: Question) -> Replica:
-    """Return the folded copy, the scorer's if it has one."""
-    model, x = question.model, question.x
-    key = replica_key(x.device, "fp32", True, x.ndim)
-    known: tuple[str, Replica] | None = model.facts.get(key)
-    if known is None or known[0] != question.weights:
-        known = question.weights, replicate(model.module, x, torch.float32, fold=True)
-        model.facts[key] = known
-    return known[1]
 
 
 def _gradients(question: Question, at: Batch, rows: Rows) -> Batch:
