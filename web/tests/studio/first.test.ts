@@ -41,14 +41,12 @@ describe('the first map', () => {
     expect(panel.request).toEqual(before)
   })
 
-  it.each([
-    '#/saliency?y=3',
-    '#/saliency?m=rise',
-    '#/saliency?layer=a.b',
-    '#/saliency?p.grad_cam.sign=both',
-  ])('waits for them where more is said: %s', (hash) => {
-    expect(opened(hash).run).not.toHaveBeenCalled()
-  })
+  it.each(['#/saliency?y=3', '#/saliency?m=rise', '#/saliency?layer=a.b', '#/saliency?p.grad_cam.sign=both'])(
+    'waits for them where more is said: %s',
+    (hash) => {
+      expect(opened(hash).run).not.toHaveBeenCalled()
+    },
+  )
 
   it('is not asked for where the method turns out not to run by itself', () => {
     const dear = [entry('rise', { autorun: false, forward: 4000, backward: 0 })]
