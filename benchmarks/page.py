@@ -1,6 +1,7 @@
 """Write docs/speed.md and its pictures from the records in benchmarks/records: `python -m benchmarks.page`.
 
 A record is the JSON that `python -m benchmarks --out FOLDER` writes, kept under the name of its machine.
+Rows of single tasks may be taken again (`--tasks`) and replaced.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from benchmarks import report
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
 COMMANDS = {
-    "cpu": "python -m benchmarks --repeats 3",
+    "cpu": "python -m benchmarks --repeats 3",  # occlusion, small windows, Grad-CAM, IG: later, with --tasks
     "h100": "python -m benchmarks --device cuda --repeats 3 --no-exact",
 }
 HEAD = """<!-- Written by `python -m benchmarks.page` from benchmarks/records. -->
@@ -28,9 +29,10 @@ result. Where two claim the same map, the run fails unless they agree.
 
 SeeWhy can be faster than the floor: on processors it scores with a copy of the network whose batch
 normalisation is folded into the convolutions and whose weights lie channels last; methods that take many
-gradients of an input take them from it, too. `resnet50` and `vit_b16`
-are untrained; their scores hardly react to small windows, so that automatic precision stays single there,
-and the line "as asked" shows what half precision would take. Peers run with torch's default TensorFloat-32 on
+gradients of an input take them from it, too. Occlusion of large convolutional networks recomputes only what a
+window changes; the title of a task then says how many multiply-adds that saves.
+`resnet50` and `vit_b16` are untrained; their scores hardly react to small windows, so that automatic precision
+stays single there, and the line "as asked" shows what half precision would take. Peers run with torch's default TensorFloat-32 on
 accelerators.
 
 """
@@ -39,13 +41,11 @@ accelerators.
 def main() -> None:
     """Write the page."""
     parts = [HEAD]
-    for file in sorted((HERE / "records").glob("*.json")):
+    for file in ((HERE / "records" / f"{machine}.json") for machine in COMMANDS):
         record = json.loads(file.read_text())
         picture = DOCS / "images" / f"speed-{file.stem}.png"
         report.plot(record["results"], record["about"], picture)
-        parts.append(
-            f"## {record['about'].split(';')[0]}\n\n`{COMMANDS.get(file.stem, '')}`: {record['about']}\n\n"
-        )
+        parts.append(f"## {record['about'].split(';')[0]}\n\n`{COMMANDS[file.stem]}`: {record['about']}\n\n")
         parts.append(f"![Speed as a part of bare passes](images/{picture.name})\n\n")
         for model, rows in record["results"].items():
             parts.append(f"### {model}\n\n{report.table(rows)}\n")
