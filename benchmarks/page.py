@@ -31,9 +31,9 @@ SeeWhy can be faster than the floor: on processors it scores with a copy of the 
 normalisation is folded into the convolutions and whose weights lie channels last; methods that take many
 gradients of an input take them from it, too. Occlusion of large convolutional networks recomputes only what a
 window changes; the title of a task then says how many multiply-adds that saves.
-`resnet50` and `vit_b16` are untrained; their scores hardly react to small windows, so that automatic precision
-stays single there, and the line "as asked" shows what half precision would take. Peers run with torch's default TensorFloat-32 on
-accelerators.
+`resnet50` and `vit_b16` are untrained; their scores hardly react to small windows, so that automatic
+precision stays single there, and the line "as asked" shows what half precision would take. Peers run with
+torch's default TensorFloat-32 on accelerators.
 
 """
 
