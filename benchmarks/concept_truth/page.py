@@ -123,7 +123,7 @@ is weak (last column): that over all photos is about how networks differ. One se
 rank correlation over five has few values to take: `--seeds` trains more.
 
 Pictures, networks and the controls were chosen with other seeds, among four kinds of pictures and networks
-and three ways to ask; the sets from 0 on were looked at once.
+and three ways to ask; the sets from 0 on were not looked at meanwhile.
 """
 
 
