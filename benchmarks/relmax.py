@@ -17,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -62,7 +63,7 @@ def run(photos: list[Path], folder: Path, killed_after: int) -> None:
         seen.trace.answer.output.register_hook(lambda g: went_back.__setitem__(0, went_back[0] + len(g)))
         return seen
 
-    setattr(collecting, "traced", counted)  # noqa: B010
+    patch.object(collecting, "traced", counted).start()  # until this process ends
     known: list[int] = []
 
     def progress(done: int, _total: int, _what: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -24,8 +25,8 @@ SHAPE = (3, 16, 16)
 MANY = 10
 
 
-def pose(net: nn.Module, target: object = 1, n: int = 2, **options: object) -> Question:
-    return ask(Model(net), networks.batch(SHAPE, n=n), target, Execution(**options), "logit")  # type: ignore[arg-type]
+def pose(net: nn.Module, target: object = 1, n: int = 2, **options: Any) -> Question:
+    return ask(Model(net), networks.batch(SHAPE, n=n), target, Execution(**options), "logit")
 
 
 def chosen(question: Question, count: int = MANY) -> Question:

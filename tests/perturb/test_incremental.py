@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from math import prod
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 import networks
+from seewhy.attribution import Attribution
 from seewhy.errors import Cancelled
 from seewhy.execution import Execution
 from seewhy.methods.masking.occlusion import Occlusion
@@ -95,8 +97,8 @@ def norm(width: int) -> nn.BatchNorm2d:
     return made
 
 
-def conv(a: int, b: int, k: int = 3, **options: object) -> nn.Conv2d:
-    return nn.Conv2d(a, b, k, **options)  # type: ignore[arg-type]
+def conv(a: int, b: int, k: int = 3, **options: Any) -> nn.Conv2d:
+    return nn.Conv2d(a, b, k, **options)
 
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
@@ -311,9 +313,9 @@ class Hiding(nn.Module):
             return (y * 2).mean((2, 3))
 
 
-def occlusion(net: nn.Module, *, incremental: bool | None, n: int = 2, **options: object):  # type: ignore[no-untyped-def]
+def occlusion(net: nn.Module, *, incremental: bool | None, n: int = 2, **options: Any) -> Attribution:
     method = Occlusion(window=4, stride=2, incremental=incremental)
-    return method(Model(net), networks.batch((3, 16, 16), n=n), Class(1, "logit"), Execution(**options))  # type: ignore[arg-type]
+    return method(Model(net), networks.batch((3, 16, 16), n=n), Class(1, "logit"), Execution(**options))
 
 
 @pytest.mark.parametrize(
@@ -444,9 +446,9 @@ class Bursting(WindowEdits):
         return super().apply(x, jobs)
 
 
-def scored(edits: type[Edits], **options: object) -> tuple[WindowScorer, Tensor]:
+def scored(edits: type[Edits], **options: Any) -> tuple[WindowScorer, Tensor]:
     x = networks.batch((3, 16, 16), n=2)
-    question = ask(Model(networks.cnn().eval()), x, 1, Execution(**options), "logit")  # type: ignore[arg-type]
+    question = ask(Model(networks.cnn().eval()), x, 1, Execution(**options), "logit")
     scorer = WindowScorer(question, incremental=True)
     with question.model.untouched():
         return scorer, scorer.windows(edits(Windows((16, 16), (4, 4), (2, 2)), None))  # type: ignore[call-arg]

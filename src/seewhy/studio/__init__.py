@@ -110,6 +110,7 @@ def show(
 def _import_torch() -> None:
     """Begin with what takes longest, beside the server's own start."""
     import contextlib
+    from importlib import import_module
 
     with contextlib.suppress(Exception):  # loading a model will say what is wrong
-        import torch  # noqa: F401
+        import_module("torch")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from seewhy.errors import BadInput, SeeWhyError
@@ -189,8 +190,8 @@ class Networks:
 def _read_methods() -> None:
     """Import the methods beside what a worker does: the page asks for their list, and then for a map."""
     with contextlib.suppress(Exception):  # who asks for them will be told
-        import seewhy.methods
-        import seewhy.studio.describe  # noqa: F401
+        import_module("seewhy.methods")
+        import_module("seewhy.studio.describe")
 
 
 def _find_default(model: Model) -> None:
