@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
 import torch
@@ -35,6 +35,7 @@ from seewhy.models.model import Model
 from seewhy.perturb.counters import uniform
 from seewhy.resize import resize
 from seewhy.training.base import TRAININGS, Step, Trainee, Training
+from seewhy.training.frozen import fast_copy
 from seewhy.training.losses import area, cross_entropy, log_odds, total_variation
 from seewhy.types import Batch, Cells, Json, Maps, Rows, Size
 
@@ -113,9 +114,21 @@ class AttentionTrainee(Trainee):
         self.module: AttentionHead = head
         self.loss = loss
         self.own = features.model is model
+        self.asked, self.read = model, features
         self.frozen = (model,) if self.own else (model, features.model)
         self.arithmetic = nullcontext()
         self._drawn = 0
+
+    def hasten(self, x: Batch) -> None:
+        """See `Trainee.hasten`."""
+        layers = [stage.layer for stage in self.features.stages]
+        if self.own:
+            self.asked = fast_copy(self.model, x, layers)
+            self.read = replace(self.features, model=self.asked)
+        else:
+            self.asked = fast_copy(self.model, x)
+            auxiliary = fast_copy(self.features.model, self._seen(x), layers)
+            self.read = replace(self.features, model=auxiliary)
 
     def step(self, x: Batch) -> Step:
         """See `Trainee.step`."""
@@ -123,7 +136,7 @@ class AttentionTrainee(Trainee):
         with torch.no_grad(), self.arithmetic:
             maps, output = self._features(x)
             if not self.own:
-                output = self.model.answer(x).output
+                output = self.asked.answer(x).output
         classes = output.argmax(1)
         z: Tensor = self.module(maps, classes)
         mask = z.sigmoid() if w.objective == "paper" else self.shown(unit(z), x)
@@ -143,7 +156,7 @@ class AttentionTrainee(Trainee):
 
     def behind(self, x: Batch, mask: Cells) -> Tensor:
         """Return the explained model's output on what `(n, rows, columns)` masks show."""
-        return self.model.answer(self.masked(x, mask)).output
+        return self.asked.answer(self.masked(x, mask)).output
 
     def odds(self, output: Tensor, classes: Rows) -> Tensor:
         """Return `(n,)` log-odds of each sample's class, without loss where the model is sure."""
@@ -212,9 +225,11 @@ class AttentionTrainee(Trainee):
         )
 
     def _features(self, x: Batch) -> tuple[list[Tensor], Tensor]:
-        seen = x if self.own else translated(x, self.model.preprocess, self.features.model)
-        maps, output = self.features(seen)
+        maps, output = self.read(self._seen(x))
         return [m.float() for m in maps], output
+
+    def _seen(self, x: Batch) -> Batch:
+        return x if self.own else translated(x, self.model.preprocess, self.features.model)
 
 
 def begin(

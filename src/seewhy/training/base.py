@@ -45,6 +45,13 @@ class Trainee(ABC):
     arithmetic: AbstractContextManager[object]
     """Entered around passes of frozen networks: mixed precision, where it was asked for. Set by the loop."""
 
+    @abstractmethod
+    def hasten(self, x: Batch) -> None:
+        """Ask copies of the frozen networks from here on, where they answer `(n, c, h, w)` inputs sooner.
+
+        Called once, before the first step, with images of the run.
+        """
+
     def turn(self, step: int, steps: int, images: Rows) -> tuple[int, int]:
         """Take notice of the step that comes, of `steps`, and of `(n,)` numbers of its images in the run.
 

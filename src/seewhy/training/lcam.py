@@ -27,8 +27,8 @@ class FeatureMaskTrainee(AttentionTrainee):
         def hide(output: Tensor) -> Tensor:
             return stage.grid.write(stage.grid.read(output) * mask[:, None].to(output), output)
 
-        with taps.replace(self.model.module, {stage.layer: hide}):
-            return self.model.answer(x).output
+        with taps.replace(self.asked.module, {stage.layer: hide}):
+            return self.asked.answer(x).output
 
 
 @TRAININGS.register

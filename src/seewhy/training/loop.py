@@ -86,6 +86,8 @@ def train(
         trainee = training.begin(model, source.shape, classes, execution.seed)
         for network in trainee.frozen:
             stack.enter_context(network.untouched(device))
+        with torch.no_grad():
+            trainee.hasten(source.batch(execution.seed, torch.arange(2, device=device)).to(device))
         run = _Run(training, trainee, model, source, schedule, execution, classes, device, out, loggers)
         return run.to_the_end()
 

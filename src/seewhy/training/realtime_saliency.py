@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -27,6 +27,7 @@ from seewhy.perturb.counters import uniform
 from seewhy.resize import resize
 from seewhy.training.base import TRAININGS, Step, Trainee, Training
 from seewhy.training.compositions import Composer
+from seewhy.training.frozen import fast_copy
 from seewhy.training.losses import area, total_variation
 from seewhy.training.regions import OBJECTIVES, wrong_classes
 from seewhy.types import Batch, Cells, Json, Maps, Rows, Size
@@ -62,9 +63,16 @@ class MaskingTrainee(Trainee):
         self.training, self.model, self.encoder, self.seed = training, model, encoder, seed
         self.module: MaskingModel = module
         self.frozen = (model, encoder.model)
+        self.asked, self.read = model, encoder
         self.arithmetic = nullcontext()
         self.compose = Composer(model.preprocess, seed)
         self.selecting, self.images = True, torch.arange(0)
+
+    def hasten(self, x: Batch) -> None:
+        """See `Trainee.hasten`."""
+        self.asked = fast_copy(self.model, x)
+        layers = [stage.layer for stage in self.encoder.stages]
+        self.read = replace(self.encoder, model=fast_copy(self.encoder.model, self._seen(x), layers))
 
     def turn(self, step: int, steps: int, images: Rows) -> tuple[int, int]:
         """See `Trainee.turn`: each of the two parts has a cycle of its own."""
@@ -82,7 +90,7 @@ class MaskingTrainee(Trainee):
         """See `Trainee.step`."""
         with torch.no_grad(), self.arithmetic:
             features = self._features(x)
-            output = self.model.answer(x).output
+            output = self.asked.answer(x).output
         classes = output.argmax(1)
         draws = uniform(self.seed ^ _CHOICES, self.images, 3).to(x.device)
         wrong = draws[:, 0] < (self.training.selector_fakes if self.selecting else self.training.fakes)
@@ -127,7 +135,7 @@ class MaskingTrainee(Trainee):
             shown = self.compose(x, mask, 2 * self.images)
             hidden = self.compose(x, 1 - mask, 2 * self.images + 1)
             with self.arithmetic:
-                output = self.model.answer(torch.cat([shown, hidden])).output
+                output = self.asked.answer(torch.cat([shown, hidden])).output
             logits = t.objective == "hinge" and self.model.activation != "none"
             scores = output.float() if logits else self.model.log_probabilities(output)
             n = len(x)
@@ -136,8 +144,11 @@ class MaskingTrainee(Trainee):
         return terms
 
     def _features(self, x: Batch) -> list[Tensor]:
-        maps, _ = self.encoder(translated(x, self.model.preprocess, self.encoder.model))
+        maps, _ = self.read(self._seen(x))
         return [m.float() for m in maps]
+
+    def _seen(self, x: Batch) -> Batch:
+        return translated(x, self.model.preprocess, self.encoder.model)
 
 
 @TRAININGS.register
