@@ -17,7 +17,7 @@ import networks
 import seewhy
 from seewhy.errors import BadInput, DoesNotFit, UnreadableInput
 from seewhy.methods.learned import explainer as files
-from seewhy.methods.learned.attention_head import AttentionHead, packed, unpacked
+from seewhy.methods.learned.attention_head import AttentionHead
 from seewhy.methods.learned.ptame import PTAME
 from seewhy.methods.learned.stages import find_stages, translated
 from seewhy.models.model import Model
@@ -69,8 +69,8 @@ def test_maps_are_the_formula(options: dict[str, bool]) -> None:
 
 def test_what_is_packed_gives_the_same_maps() -> None:
     made, features = head(bias=True, shared=True)
-    small = {k: v.half() if v.is_floating_point() else v for k, v in packed(made, [3, 0, 9, 0, 1]).items()}
-    again, row = unpacked(small, 5)
+    small = {k: v.half() if v.is_floating_point() else v for k, v in made.packed([3, 0, 9, 0, 1]).items()}
+    again, row = AttentionHead.unpacked(small, 5)
     assert row.tolist() == [0, 3, 1, 3, 2]
     for c in (0, 2, 4):
         expected = made(features, torch.full((3,), c))
@@ -80,10 +80,10 @@ def test_what_is_packed_gives_the_same_maps() -> None:
 
 def test_a_class_without_images_gets_the_shared_row_or_the_weighted_mean() -> None:
     made, _ = head()
-    other = packed(made, [3, 0, 1, 0, 0])["fusion"][-1]
+    other = made.packed([3, 0, 1, 0, 0])["fusion"][-1]
     torch.testing.assert_close(other, (3 * made.fusion[0] + made.fusion[2]).detach() / 4)
     made, _ = head(shared=True)
-    torch.testing.assert_close(packed(made, [3, 0, 1, 0, 0])["fusion"][-1], made.shared.detach())
+    torch.testing.assert_close(made.packed([3, 0, 1, 0, 0])["fusion"][-1], made.shared.detach())
 
 
 @pytest.fixture(scope="module")

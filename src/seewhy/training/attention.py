@@ -4,14 +4,12 @@ The explained model is asked twice a step, once for its answer and once behind t
 the gradient with respect to its input are used. Only the row of the fusion that an image's class needs is
 computed.
 
-Beyond the paper, and off by default: `shared` lets all classes share a row of the fusion;
-`objective="shown"` trains the mask that metrics will use, scaled from 0 to 1 and cut to the highest 100, 50
-or 15 per cent of its cells, a share drawn for each image. The cut is softened (a sigmoid of width 0.05), so
-that cells just below it still learn. `objective="surer"` cuts sharply and takes the soft cut for the slope
-only; and it asks how much less sure the model is behind the mask than without it, softplus(odds(x) -
-odds(masked x)) in log-odds of the answer, in place of the cross-entropy: an input that the model is sure of
-anyway still teaches, until it is as sure behind the mask. That is what average drop and increase in
-confidence ask.
+Beyond the paper, and off by default: `shared` lets all classes share a row of the fusion; `evidence` begins
+with what the auxiliary network itself holds for a class (`methods.learned.evidence`); and other objectives
+(`training.masks`) train masks as the field measures them. "surer" and "ranked" ask how much less sure the
+model is behind the mask than without it, softplus(odds(x) - odds(masked x)) in log-odds of the answer, in
+place of the cross-entropy: an input that the model is sure of anyway still teaches, until it is as sure
+behind the mask. That is what average drop and increase in confidence ask.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, get_args
 
 import torch
 from torch import Tensor
@@ -27,22 +25,18 @@ from torch.nn.functional import softplus
 
 from seewhy.errors import DoesNotFit
 from seewhy.methods.base import require
-from seewhy.methods.learned.attention_head import AttentionHead, packed
+from seewhy.methods.learned.attention_head import AttentionHead
+from seewhy.methods.learned.evidence import evidence_stage, with_evidence
 from seewhy.methods.learned.explainer import Explainer, auxiliary_network, described
-from seewhy.methods.learned.ptame import unit
-from seewhy.methods.learned.stages import Features, find_stages, seen_size, translated
+from seewhy.methods.learned.ptame import scaled
+from seewhy.methods.learned.stages import Features, Stage, find_stages, seen_size, translated
 from seewhy.models.model import Model
-from seewhy.perturb.counters import uniform
 from seewhy.resize import resize
 from seewhy.training.base import TRAININGS, Step, Trainee, Training
 from seewhy.training.frozen import fast_copy
 from seewhy.training.losses import area, cross_entropy, log_odds, total_variation
+from seewhy.training.masks import Objective, masks
 from seewhy.types import Batch, Cells, Json, Maps, Rows, Size
-
-Objective = Literal["paper", "shown", "surer"]
-SHARES = (1.0, 0.5, 0.15)
-"""Shares of the cells that "shown" and "surer" keep: those at which the field measures masks."""
-_SOFT = 0.05
 
 
 @dataclass(frozen=True)
@@ -60,8 +54,8 @@ class AttentionLoss:
     fill
         What shows behind the mask, in display pixels, 0 to 255; None for the mean colour.
     objective
-        "paper" masks with a sigmoid; "shown" (ours) masks as the metrics do; "surer" (ours) does too, and
-        compares the answer's log-odds with and without the mask.
+        See `training.masks`. "surer" and "ranked" compare the answer's log-odds with and without the mask;
+        for "ranked" the area is given, and has no weight.
     """
 
     ce: float
@@ -80,7 +74,7 @@ class AttentionLoss:
             self.objective in get_args(Objective),
             "Asked for an objective",
             repr(self.objective),
-            "paper, shown or surer",
+            "paper, shown, surer or ranked",
         )
 
 
@@ -99,6 +93,8 @@ class AttentionTrainee(Trainee):
         By which the auxiliary network is loaded again; None where there is none.
     head, loss
         What is trained, and on what.
+    evidence
+        Where the auxiliary network's evidence for the class is read; None where the head takes none.
     """
 
     def __init__(
@@ -109,7 +105,9 @@ class AttentionTrainee(Trainee):
         spec: str | None,
         head: AttentionHead,
         loss: AttentionLoss,
+        evidence: Stage | None = None,
     ) -> None:
+        self.evidence = evidence
         self.method, self.model, self.features, self.spec = method, model, features, spec
         self.module: AttentionHead = head
         self.loss = loss
@@ -117,7 +115,6 @@ class AttentionTrainee(Trainee):
         self.asked, self.read = model, features
         self.frozen = (model,) if self.own else (model, features.model)
         self.arithmetic = nullcontext()
-        self._drawn = 0
 
     def hasten(self, x: Batch) -> None:
         """See `Trainee.hasten`."""
@@ -127,6 +124,7 @@ class AttentionTrainee(Trainee):
             self.read = replace(self.features, model=self.asked)
         else:
             self.asked = fast_copy(self.model, x)
+            layers += [] if self.evidence is None else [self.evidence.layer]
             auxiliary = fast_copy(self.features.model, self._seen(x), layers)
             self.read = replace(self.features, model=auxiliary)
 
@@ -134,19 +132,22 @@ class AttentionTrainee(Trainee):
         """See `Trainee.step`."""
         w = self.loss
         with torch.no_grad(), self.arithmetic:
-            maps, output = self._features(x)
-            if not self.own:
+            if self.own:
+                maps, output = self._features(x)
+                classes = output.argmax(1)
+            else:
                 output = self.asked.answer(x).output
-        classes = output.argmax(1)
+                classes = output.argmax(1)
+                maps = self._features_for(x, classes)
         z: Tensor = self.module(maps, classes)
-        mask = z.sigmoid() if w.objective == "paper" else self.shown(unit(z), x)
-        terms = {"area": area(mask, w.power)}
+        mask = masks(z, x, w.objective)
+        terms = {} if w.objective == "ranked" else {"area": area(mask, w.power)}
         if w.tv:
             terms["tv"] = total_variation(mask, w.border)
         if w.ce:
             with self.arithmetic:
                 behind = self.behind(x, mask)
-            if w.objective == "surer":
+            if w.objective in ("surer", "ranked"):
                 lost = self.odds(output, classes) - self.odds(behind, classes)
                 terms["ce"] = softplus(lost).mean()
             else:
@@ -179,29 +180,12 @@ class AttentionTrainee(Trainee):
         fill = look.normalised(self.loss.fill).to(x).reshape(1, -1, 1, 1)
         return fill + keep * (x - fill)
 
-    def shown(self, mask: Cells, x: Batch) -> Cells:
-        """Return masks cut to a share of their cells drawn for each image (from its pixels).
-
-        Softly, or, under "surer", sharply with the slope of the soft cut.
-        """
-        flat = mask.flatten(1)
-        key = x.detach().float().flatten(1)[:, ::97].sum(1).mul(4096).long().abs()
-        which = (uniform(0, key, 1)[:, 0] * len(SHARES)).long()
-        kept = (torch.tensor(SHARES, device=mask.device)[which] * flat.shape[1]).round().long()
-        order = flat.detach().sort(1, descending=True).values
-        cut = order.gather(1, (kept - 1)[:, None])
-        gate = torch.sigmoid((flat - cut) / _SOFT)
-        if self.loss.objective == "surer":
-            gate = (flat >= cut).to(gate) + (gate - gate.detach())
-        gate = torch.where((which == 0)[:, None], torch.ones_like(gate), gate)
-        return (flat * gate).reshape(mask.shape)
-
     def maps(self, x: Batch, classes: Rows) -> Maps:
         """See `Trainee.maps`."""
         with torch.no_grad(), self.arithmetic:
-            features, _ = self._features(x)
+            features = self._features_for(x, classes)
         z: Tensor = self.module(features, classes)
-        return resize(unit(z), x.shape[2:])
+        return resize(scaled(z, self.loss.objective), x.shape[2:])
 
     def finished(self, coverage: Sequence[int], settings: Json, record: Json) -> Explainer:
         """See `Trainee.finished`."""
@@ -212,6 +196,8 @@ class AttentionTrainee(Trainee):
                 "weights_sha256": self.features.model.weights_hash,
                 "stages": [stage.layer for stage in self.features.stages],
             }
+            if self.evidence is not None:
+                auxiliary["evidence"] = self.evidence.layer
         else:
             settings = {**settings, "stages": [stage.layer for stage in self.features.stages]}
         return Explainer(
@@ -221,12 +207,17 @@ class AttentionTrainee(Trainee):
             tuple(coverage),
             settings,
             record,
-            packed(self.module, coverage),
+            self.module.packed(coverage),
         )
 
     def _features(self, x: Batch) -> tuple[list[Tensor], Tensor]:
         maps, output = self.read(self._seen(x))
         return [m.float() for m in maps], output
+
+    def _features_for(self, x: Batch, classes: Rows) -> list[Tensor]:
+        if self.evidence is None:
+            return self._features(x)[0]
+        return with_evidence(self.read, self.evidence, self._seen(x), classes[:, None])
 
     def _seen(self, x: Batch) -> Batch:
         return x if self.own else translated(x, self.model.preprocess, self.features.model)
@@ -244,6 +235,7 @@ def begin(
     bias: bool,
     shared: bool = False,
     plain: bool = False,
+    evidence: Stage | None = None,
     kind: type[AttentionTrainee] = AttentionTrainee,
 ) -> AttentionTrainee:
     """Return a trainee whose head is drawn from a seed; the global generators are not moved."""
@@ -255,8 +247,15 @@ def begin(
         )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        head = AttentionHead(features.channels, classes, bias=bias, shared=shared, plain=plain)
-    return kind(method, model, features, spec, head.to(model.device), loss)
+        head = AttentionHead(
+            features.channels,
+            classes,
+            bias=bias,
+            shared=shared,
+            plain=plain,
+            evidence=evidence is not None,
+        )
+    return kind(method, model, features, spec, head.to(model.device), loss, evidence)
 
 
 @TRAININGS.register
@@ -284,10 +283,13 @@ class PTAMETraining(Training):
     fill
         Grey level (0 to 255) behind the mask; the mean colour when left out.
     objective
-        "paper"; "shown" (ours): masks as the metrics make them; "surer" (ours): so too, and the answer's
-        log-odds behind the mask are compared with those without it.
+        "paper"; or (ours) "shown" and "surer": masks as the metrics make them, "ranked": the order of pixels
+        alone. "surer" and "ranked" compare the answer's log-odds behind the mask with those without it.
     shared
         Whether classes share a row of the fusion (ours): better maps for classes with few images.
+    evidence
+        Whether the map begins with the auxiliary network's own evidence for the class (ours); only where that
+        network names the same classes.
     """
 
     name: ClassVar[str] = "ptame"
@@ -304,6 +306,7 @@ class PTAMETraining(Training):
     fill: float | None = None
     objective: Objective = "paper"
     shared: bool = False
+    evidence: bool = False
 
     def __post_init__(self) -> None:
         self._loss()
@@ -315,7 +318,8 @@ class PTAMETraining(Training):
         """See `Training.begin`."""
         auxiliary = auxiliary_network(self.auxiliary)
         auxiliary.module.to(model.device)
-        stages = find_stages(auxiliary, seen_size(auxiliary, input_shape), self.stages)
+        seen = seen_size(auxiliary, input_shape)
+        stages = find_stages(auxiliary, seen, self.stages)
         return begin(
             self.name,
             model,
@@ -326,4 +330,5 @@ class PTAMETraining(Training):
             seed,
             bias=False,
             shared=self.shared,
+            evidence=evidence_stage(auxiliary, model, seen) if self.evidence else None,
         )

@@ -8,8 +8,9 @@ from typing import ClassVar
 from seewhy.methods.learned.own_stages import last_resolutions
 from seewhy.methods.learned.stages import Features
 from seewhy.models.model import Model
-from seewhy.training.attention import AttentionLoss, AttentionTrainee, Objective, begin
+from seewhy.training.attention import AttentionLoss, AttentionTrainee, begin
 from seewhy.training.base import TRAININGS, Training
+from seewhy.training.masks import Objective
 from seewhy.types import Size
 
 
@@ -35,8 +36,8 @@ class TAMETraining(Training):
     fill
         Grey level (0 to 255) behind the mask; None for the mean colour.
     objective
-        "paper"; "shown" (ours): masks as the metrics make them; "surer" (ours): so too, and the answer's
-        log-odds behind the mask are compared with those without it.
+        "paper"; or (ours) "shown" and "surer": masks as the metrics make them, "ranked": the order of pixels
+        alone. "surer" and "ranked" compare the answer's log-odds behind the mask with those without it.
     shared
         Whether classes share a row of the fusion (ours): better maps for classes with few images.
     """

@@ -61,6 +61,9 @@ class AttentionHead(nn.Module):
         Whether branches normalise; False for a head whose norms are folded.
     plain
         Whether features are fused as they are, without branches (L-CAM).
+    evidence
+        Whether one more feature, the auxiliary network's evidence for the class, is added to the map (ours).
+        Before training the map is that evidence: rows begin at 0.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class AttentionHead(nn.Module):
         shared: bool = False,
         norm: bool = True,
         plain: bool = False,
+        evidence: bool = False,
     ) -> None:
         super().__init__()
         self.channels = tuple(channels)
@@ -80,8 +84,10 @@ class AttentionHead(nn.Module):
         self.fusion = nn.Parameter(torch.zeros(classes, width))
         self.bias = nn.Parameter(torch.zeros(classes)) if bias else None
         self.shared = nn.Parameter(torch.zeros(width)) if shared else None
-        drawn = self.fusion if self.shared is None else self.shared
-        nn.init.uniform_(drawn, -(width**-0.5), width**-0.5)
+        self.trust = nn.Parameter(torch.ones(())) if evidence else None
+        if not evidence:
+            drawn = self.fusion if self.shared is None else self.shared
+            nn.init.uniform_(drawn, -(width**-0.5), width**-0.5)
 
     def attended(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Return each stage behind its branch."""
@@ -99,72 +105,90 @@ class AttentionHead(nn.Module):
         Parameters
         ----------
         features
-            `(n, channels, rows, columns)` of each stage.
+            `(n, channels, rows, columns)` of each stage; then, where it is taken, `(n, 1, rows, columns)` of
+            evidence.
         classes
             `(n,)`, the class of each sample.
         """
-        attended, (rows, bias) = self.attended(features), self.rows(classes)
+        stages, evidence = self._parted(features)
+        attended, (rows, bias) = self.attended(stages), self.rows(classes)
         parts = rows.split(self.channels, 1)
         size = tuple(attended[0].shape[2:])
         maps = [
             resize(torch.einsum("nchw,nc->nhw", a, part), size)
             for a, part in zip(attended, parts, strict=True)
         ]
+        if evidence is not None:
+            maps.append(resize(evidence[:, 0], size))
         return torch.stack(maps).sum(0) + (0 if bias is None else bias[:, None, None])
 
     def every(self, features: Sequence[Tensor], classes: Tensor) -> Tensor:
-        """Return `(n, k, rows, columns)` maps of `(k,)` classes, the same for all samples."""
-        attended, (rows, bias) = self.attended(features), self.rows(classes)
+        """Return `(n, k, rows, columns)` maps of `(k,)` classes, the same for all samples.
+
+        Evidence is `(n, k, rows, columns)` here.
+        """
+        stages, evidence = self._parted(features)
+        attended, (rows, bias) = self.attended(stages), self.rows(classes)
         size = tuple(attended[0].shape[2:])
         whole: Tensor | None = None
         for a, part in zip(attended, rows.split(self.channels, 1), strict=True):
             one = _enlarged(torch.einsum("nchw,kc->nkhw", a, part), size)
             whole = one if whole is None else whole + one
         assert whole is not None
+        if evidence is not None:
+            whole = whole + _enlarged(evidence, size)
         return whole if bias is None else whole + bias[:, None, None]
+
+    def packed(self, coverage: Sequence[int]) -> dict[str, Tensor]:
+        """Return weights: branches folded, rows of covered classes, and one row for the others.
+
+        That one is the shared row, or, without one, the mean of all covered rows weighted by their images.
+        """
+        counts = torch.tensor(coverage, device=self.fusion.device)
+        covered = counts.nonzero()[:, 0]
+        rows, bias = (t.detach() if t is not None else None for t in self.rows(covered))
+        assert rows is not None
+        weights = counts[covered].to(rows)
+        other = self.shared.detach() if self.shared is not None else (weights @ rows) / weights.sum()
+        tensors = {"covered": covered.int(), "fusion": torch.cat([rows, other[None]])}
+        if bias is not None:
+            tensors["bias"] = torch.cat([bias, ((weights @ bias) / weights.sum())[None]])
+        for i, branch in enumerate(self.branches):
+            if isinstance(branch, Branch):
+                tensors[f"branches.{i}.weight"], tensors[f"branches.{i}.bias"] = branch.folded()
+        if self.trust is not None:
+            tensors["trust"] = self.trust.detach()
+        return tensors
+
+    @classmethod
+    def unpacked(cls, tensors: Mapping[str, Tensor], classes: int) -> tuple[AttentionHead, Tensor]:
+        """Return the head of `packed` weights, and for each of `classes` classes its row of the fusion."""
+        count = sum(name.endswith(".weight") for name in tensors)
+        channels = [len(tensors[f"branches.{i}.weight"]) for i in range(count)]
+        rows, width = tensors["fusion"].shape
+        with torch.device("meta"):
+            head = cls(
+                channels or [width],
+                rows,
+                bias="bias" in tensors,
+                norm=False,
+                plain=not channels,
+                evidence="trust" in tensors,
+            )
+        state = {name: tensors[name].float() for name in ("fusion", "bias", "trust") if name in tensors}
+        for i in range(count):
+            state[f"branches.{i}.conv.weight"] = tensors[f"branches.{i}.weight"].float()[:, :, None, None]
+            state[f"branches.{i}.conv.bias"] = tensors[f"branches.{i}.bias"].float()
+        head.load_state_dict(state, assign=True)
+        row = torch.full((classes,), len(tensors["covered"]))
+        row[tensors["covered"].long()] = torch.arange(len(tensors["covered"]))
+        return head.eval().requires_grad_(False), row
+
+    def _parted(self, features: Sequence[Tensor]) -> tuple[Sequence[Tensor], Tensor | None]:
+        """Return the stages, and the evidence behind them with its weight."""
+        return (features, None) if self.trust is None else (features[:-1], self.trust * features[-1])
 
 
 def _enlarged(maps: Tensor, size: Size) -> Tensor:
     n, k = maps.shape[:2]
     return resize(maps.flatten(0, 1), size).reshape(n, k, *size)
-
-
-def packed(head: AttentionHead, coverage: Sequence[int]) -> dict[str, Tensor]:
-    """Return the weights of a trained head: branches folded, rows of covered classes, and one for the others.
-
-    That one is the shared row, or, without one, the mean of all covered rows weighted by their images.
-    """
-    counts = torch.tensor(coverage, device=head.fusion.device)
-    covered = counts.nonzero()[:, 0]
-    rows, bias = (t.detach() if t is not None else None for t in head.rows(covered))
-    assert rows is not None
-    weights = counts[covered].to(rows)
-    other = head.shared.detach() if head.shared is not None else (weights @ rows) / weights.sum()
-    tensors = {"covered": covered.int(), "fusion": torch.cat([rows, other[None]])}
-    if bias is not None:
-        tensors["bias"] = torch.cat([bias, ((weights @ bias) / weights.sum())[None]])
-    for i, branch in enumerate(head.branches):
-        if isinstance(branch, Branch):
-            tensors[f"branches.{i}.weight"], tensors[f"branches.{i}.bias"] = branch.folded()
-    return tensors
-
-
-def unpacked(tensors: Mapping[str, Tensor], classes: int) -> tuple[AttentionHead, Tensor]:
-    """Return the head of `packed` weights, and for each of `classes` classes its row of the fusion."""
-    count = sum(name.endswith(".weight") for name in tensors)
-    channels = [len(tensors[f"branches.{i}.weight"]) for i in range(count)]
-    rows, width = tensors["fusion"].shape
-    with torch.device("meta"):
-        head = AttentionHead(
-            channels or [width], rows, bias="bias" in tensors, norm=False, plain=not channels
-        )
-    state = {"fusion": tensors["fusion"].float()}
-    if "bias" in tensors:
-        state["bias"] = tensors["bias"].float()
-    for i in range(count):
-        state[f"branches.{i}.conv.weight"] = tensors[f"branches.{i}.weight"].float()[:, :, None, None]
-        state[f"branches.{i}.conv.bias"] = tensors[f"branches.{i}.bias"].float()
-    head.load_state_dict(state, assign=True)
-    row = torch.full((classes,), len(tensors["covered"]))
-    row[tensors["covered"].long()] = torch.arange(len(tensors["covered"]))
-    return head.eval().requires_grad_(False), row

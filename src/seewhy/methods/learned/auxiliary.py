@@ -7,8 +7,9 @@ from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
+from seewhy.methods.learned.evidence import with_evidence
 from seewhy.methods.learned.explainer import Explainer, auxiliary_of
-from seewhy.methods.learned.stages import Features, find_stages, seen_size, translated
+from seewhy.methods.learned.stages import Features, Stage, find_stages, seen_size, translated
 from seewhy.models.model import Model
 from seewhy.models.preprocessing import Preprocessing
 from seewhy.models.untouched import structure
@@ -17,8 +18,12 @@ from seewhy.types import Batch, Size
 _FEATURES: WeakKeyDictionary[Explainer, dict[str, Any]] = WeakKeyDictionary()
 
 
-def auxiliary_features(explainer: Explainer, x: Batch, look: Preprocessing | None) -> list[Tensor]:
+def auxiliary_features(
+    explainer: Explainer, x: Batch, look: Preprocessing | None, classes: Tensor | None = None
+) -> list[Tensor]:
     """Return `(n, channels, rows, columns)` float32 of each stage, finest first: one pass.
+
+    An explainer that takes evidence gets it last, `(n, k, rows, columns)`.
 
     Parameters
     ----------
@@ -28,6 +33,8 @@ def auxiliary_features(explainer: Explainer, x: Batch, look: Preprocessing | Non
         `(n, c, h, w)` inputs of the explained model.
     look
         The explained model's preprocessing.
+    classes
+        `(n, k)`: the classes for which evidence is wanted, of each sample; None wants none.
 
     Raises
     ------
@@ -39,16 +46,23 @@ def auxiliary_features(explainer: Explainer, x: Batch, look: Preprocessing | Non
         auxiliary.module.to(x.device)
     shape = seen_size(auxiliary, tuple(x.shape[1:]))
     with auxiliary.untouched():
-        maps, _ = _features(explainer, auxiliary, shape)(translated(x.float(), look, auxiliary))
+        features, evidence = _features(explainer, auxiliary, shape)
+        seen = translated(x.float(), look, auxiliary)
+        if evidence is not None and classes is not None:
+            return with_evidence(features, evidence, seen, classes.to(seen.device))
+        maps, _ = features(seen)
     return [m.float() for m in maps]
 
 
-def _features(explainer: Explainer, auxiliary: Model, shape: Size) -> Features:
-    """Return the stages that an explainer names, looked up once for inputs of one shape."""
+def _features(explainer: Explainer, auxiliary: Model, shape: Size) -> tuple[Features, Stage | None]:
+    """Return the stages and the place of evidence that an explainer names, looked up once for a shape."""
     known = _FEATURES.setdefault(explainer, {})
     key = (auxiliary, structure(auxiliary.module), shape)
     if known.get("key") != key:
-        stages = find_stages(auxiliary, shape, (explainer.auxiliary or {})["stages"])
-        known.update(key=key, features=Features(auxiliary, stages))
-    features: Features = known["features"]
-    return features
+        about = explainer.auxiliary or {}
+        stages = find_stages(auxiliary, shape, about["stages"])
+        named = about.get("evidence")
+        evidence = None if named is None else find_stages(auxiliary, shape, [named])[0]
+        known.update(key=key, found=(Features(auxiliary, stages), evidence))
+    found: tuple[Features, Stage | None] = known["found"]
+    return found

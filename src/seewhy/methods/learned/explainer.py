@@ -96,11 +96,18 @@ class Explainer:
         if images >= FEW:
             return ""
         what = (
-            "No image of the class trained this explainer: the map shows what stands out for any class"
+            f"No image of the class trained this explainer: the map shows {self._untrained}"
             if not images
             else f"Only {images} images of the class trained this explainer"
         )
         return f"{name}: {what}. For this class use another method, such as {advice}."
+
+    @property
+    def _untrained(self) -> str:
+        held = (
+            "what its auxiliary network holds for it, and " if (self.auxiliary or {}).get("evidence") else ""
+        )
+        return f"{held}what stands out for any class"
 
     def save(self, path: str | Path) -> Path:
         """Write the explainer to `path`, whole or not at all, and return the path with its ending.

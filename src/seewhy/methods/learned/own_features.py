@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from seewhy.errors import DoesNotFit
 from seewhy.methods.base import Cost, Estimate, Method, Native, Need
 from seewhy.methods.learned.explainer import Explainer, misfit, open_explainer
-from seewhy.methods.learned.ptame import asked_classes, explainer_notes, head_of, unit
+from seewhy.methods.learned.ptame import asked_classes, explainer_notes, head_of, scaled
 from seewhy.methods.learned.stages import Features, find_stages
 from seewhy.models.model import Model
 from seewhy.question import Question
@@ -111,10 +111,11 @@ def scaled_maps(question: Question, explainer: Explainer, title: str) -> Estimat
         with torch.no_grad():
             answer = question.differentiable_answer(start, stop, names)
             features = [stage.grid.read(answer.activations[stage.layer]).float() for stage in stages]
-            found: Tensor = head(features, rows[start:stop])
-            return found
+            part: Tensor = head(features, rows[start:stop])
+            return part
 
-    native = unit(torch.cat(list(question.in_batches(len(question.x), maps, title))))
+    found = torch.cat(list(question.in_batches(len(question.x), maps, title)))
+    native = scaled(found, explainer.settings.get("objective"))
     notes: Json = {"layers": [stage.layer for stage in stages], "explainer": explainer_notes(explainer)}
     trained = tuple({"images that trained the class": explainer.coverage[c]} for c in classes)
     return Estimate(native, notes=notes, reliability=trained)

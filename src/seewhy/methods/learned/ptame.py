@@ -11,6 +11,8 @@ Formula
     m = sigmoid(z_c) enlarged to the input, c being the model's answer, and the loss is
     lambda_ce CE(f(m x + (1 - m) fill), c) + lambda_area mean((m + 5e-4)^0.3) + lambda_tv TV(m). An
     explanation is (z_c - min z_c) / (max z_c - min z_c), in [0, 1]. Not signed.
+    Where training was asked for order only (`objective = "ranked"`, ours), an explanation is the share of
+    cells that are lower than a cell.
 Needs
     a trained explainer (`seewhy train ptame`); nothing of the explained model but its answer.
 Cost
@@ -22,8 +24,9 @@ Departures
     Stages are enlarged in one step and after their fusion, which is the same map up to the way of
     enlarging. Training hides behind the mean colour, the paper's choice for transformers (black for CNNs:
     `fill` of the training). A class without training images has no row of its own: it gets the shared row
-    (or the mean of the others) and a warning. What `seewhy train` offers beyond the paper (a shared row,
-    masks as the metrics make them) is described there, is off by default, and is remembered by the file.
+    (or the mean of the others) and a warning. What `seewhy train` offers beyond the paper (a shared row, the
+    auxiliary network's own evidence for the class, masks as the metrics make them) is described there, is off
+    by default, and is remembered by the file. So is `gamma`.
 """
 
 from __future__ import annotations
@@ -38,8 +41,8 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.errors import BadInput, DoesNotFit
-from seewhy.methods.base import METHODS, Cost, Estimate, Method, Native, Paper
-from seewhy.methods.learned.attention_head import AttentionHead, unpacked
+from seewhy.methods.base import METHODS, Cost, Estimate, Method, Native, Paper, require
+from seewhy.methods.learned.attention_head import AttentionHead
 from seewhy.methods.learned.auxiliary import auxiliary_features
 from seewhy.methods.learned.explainer import Explainer, misfit, open_explainer
 from seewhy.models.model import Model
@@ -58,6 +61,9 @@ class PTAME(Method):
     ----------
     explainer
         File that `seewhy train ptame` wrote for the model.
+    gamma
+        Power of the map's values, which lie in [0, 1]: below 1 more of the input is seen behind the map. The
+        order stays.
     """
 
     name: ClassVar[str] = "ptame"
@@ -71,6 +77,10 @@ class PTAME(Method):
     )
 
     explainer: str | None = None
+    gamma: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(self.gamma > 0, "Asked for the power of a map's values", self.gamma, "Give more than 0")
 
     @property
     def signed(self) -> bool:
@@ -94,11 +104,16 @@ class PTAME(Method):
 
         def maps(start: int, stop: int) -> Tensor:
             with torch.no_grad():
-                features = auxiliary_features(explainer, question.x[start:stop], question.model.preprocess)
-                found: Tensor = head(features, rows[start:stop])
-                return found
+                asked = torch.tensor(classes[start:stop])[:, None]
+                features = auxiliary_features(
+                    explainer, question.x[start:stop], question.model.preprocess, asked
+                )
+                part: Tensor = head(features, rows[start:stop])
+                return part
 
-        native = unit(torch.cat(list(question.in_batches(len(question.x), maps, self.title))))
+        found = torch.cat(list(question.in_batches(len(question.x), maps, self.title)))
+        native = scaled(found, explainer.settings.get("objective"))
+        native = native.pow(self.gamma) if self.gamma != 1 else native
         about = explainer.auxiliary or {}
         notes: Json = {
             "auxiliary": {**about, "passes": 1},
@@ -139,15 +154,16 @@ class PTAME(Method):
         x = model.prepare(inputs).tensor.to(model.device)
         head, row = head_of(explainer, x.device)
         wanted = torch.tensor(explainer.covered if classes is None else list(classes))
-        with torch.inference_mode():
-            features = auxiliary_features(explainer, x, model.preprocess)
+        with torch.no_grad():
+            asked = wanted.expand(len(x), -1)
+            features = auxiliary_features(explainer, x, model.preprocess, asked)
             return head.every(features, row[wanted].to(x.device)).float().cpu()
 
 
 def head_of(explainer: Explainer, device: torch.device) -> tuple[AttentionHead, Tensor]:
     """Return the head of an explainer on a device, and each class's row of its fusion, unpacked once."""
     if explainer not in _HEADS:
-        _HEADS[explainer] = unpacked(explainer.tensors, explainer.classes)
+        _HEADS[explainer] = AttentionHead.unpacked(explainer.tensors, explainer.classes)
     head, row = _HEADS[explainer]
     return head.to(device), row
 
@@ -187,6 +203,18 @@ def unit(maps: Tensor) -> Tensor:
     low, high = maps.flatten(1).amin(1), maps.flatten(1).amax(1)
     span = (high - low).clamp_min(1e-6)  # a constant map is 0, and has a gradient
     return (maps - low[:, None, None]) / span[:, None, None]
+
+
+def scaled(maps: Tensor, objective: str | None) -> Tensor:
+    """Return `(n, rows, columns)` maps as explanations, in [0, 1]: by range, or by trained ranks."""
+    return ranks(maps) if objective == "ranked" else unit(maps)
+
+
+def ranks(maps: Tensor) -> Tensor:
+    """Return, for each cell of `(n, rows, columns)` maps, the share of the others that are lower."""
+    flat = maps.flatten(1).contiguous()
+    lower = torch.searchsorted(flat.sort(1).values, flat)
+    return (lower / max(1, flat.shape[1] - 1)).reshape(maps.shape)
 
 
 def explainer_notes(explainer: Explainer) -> Json:

@@ -1,0 +1,157 @@
+"""The auxiliary network's evidence: against Zhou's map in float64, and in an explainer's file."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+import explainers
+import networks
+import seewhy
+from seewhy.errors import BadInput, DoesNotFit
+from seewhy.methods.learned.attention_head import AttentionHead
+from seewhy.methods.learned.evidence import evidence_stage, with_evidence
+from seewhy.methods.learned.explainer import Explainer, auxiliary_network, provide
+from seewhy.methods.learned.ptame import PTAME, ranks
+from seewhy.methods.learned.stages import Features, find_stages
+from seewhy.models.model import Model
+from seewhy.training.attention import PTAMETraining
+from seewhy.training.loop import train
+from seewhy.training.schedule import Schedule
+
+NAMES = ("ant", "bee", "cat", "dog", "elk")
+OTHERS = ("ant", "bee", "cow", "dog", "elk")
+
+
+def helper(names: tuple[str, ...] = NAMES) -> Model:
+    """A network that ends in an average over cells and a linear layer."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(4)
+        net = nn.Sequential(
+            nn.Conv2d(3, 6, 3, padding=1, stride=2),
+            nn.BatchNorm2d(6),
+            nn.ReLU(),
+            nn.Conv2d(6, 9, 3, padding=1, stride=2),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(9, 5),
+        )
+    return Model(net.eval().requires_grad_(False), labels=names)
+
+
+def images(n: int = 4) -> Tensor:
+    return networks.batch((3, 16, 16), n=n, seed=6)
+
+
+def activation_map(net: nn.Module, x: Tensor, c: int) -> Tensor:
+    """Zhou et al.: features times the class's weights, float64; of mean 0 and deviation 1."""
+    features = net[:5].double()(x.double())  # type: ignore[index]
+    found = (features * net[7].weight.double()[c][:, None, None]).sum(1)  # type: ignore[index]
+    found = found - found.mean((1, 2), keepdim=True)
+    return found / found.square().mean((1, 2), keepdim=True).sqrt()
+
+
+def test_evidence_is_the_class_activation_map() -> None:
+    auxiliary, x = helper(), images()
+    stage = evidence_stage(auxiliary, helper(), (3, 16, 16))
+    features = Features(auxiliary, find_stages(auxiliary, (3, 16, 16), ("2", "4")))
+    classes = torch.tensor([[0, 3], [1, 1], [2, 4], [4, 0]])
+    *maps, found = with_evidence(features, stage, x, classes)
+    assert [m.shape[1] for m in maps] == [6, 9]
+    assert not any(m.requires_grad for m in (*maps, found))
+    for i in range(4):
+        for k in range(2):
+            want = activation_map(helper().module, x[i : i + 1], int(classes[i, k]))[0]
+            torch.testing.assert_close(found[i, k].double(), want, rtol=1e-4, atol=1e-5)
+
+
+def test_evidence_of_another_class_is_another() -> None:
+    """A planted bug: the slope of the wrong class is noticed."""
+    auxiliary, x = helper(), images()
+    stage = evidence_stage(auxiliary, helper(), (3, 16, 16))
+    features = Features(auxiliary, find_stages(auxiliary, (3, 16, 16), ("2", "4")))
+    found = with_evidence(features, stage, x, torch.ones(4, 1, dtype=torch.long))[-1]
+    assert not torch.allclose(found[0, 0].double(), activation_map(helper().module, x[:1], 0)[0], atol=0.1)
+
+
+@pytest.mark.parametrize("names", [OTHERS, None])
+def test_networks_of_other_classes_are_refused(names: tuple[str, ...] | None) -> None:
+    with pytest.raises(DoesNotFit, match="do not name the same classes"):
+        evidence_stage(helper(), Model(networks.cnn(), labels=names), (3, 16, 16))
+
+
+def test_the_head_adds_evidence_to_its_map() -> None:
+    head = AttentionHead((6, 9), 5, shared=True, evidence=True).eval()
+    features = [torch.randn(2, 6, 8, 8), torch.randn(2, 9, 4, 4), torch.randn(2, 1, 4, 4)]
+    classes = torch.tensor([1, 3])
+    wide = interpolate(features[-1], (8, 8), mode="bilinear")[:, 0]
+    torch.testing.assert_close(head(features, classes), wide)  # before training it is the map
+    with torch.no_grad():
+        head.fusion.normal_()
+        head.shared.normal_()
+        head.trust.fill_(0.4)
+    bare = AttentionHead((6, 9), 5, shared=True)
+    bare.load_state_dict({k: v for k, v in head.state_dict().items() if k != "trust"})
+    bare.eval()
+    torch.testing.assert_close(head(features, classes), bare(features[:2], classes) + 0.4 * wide)
+    several = [*features[:2], features[2].expand(-1, 5, -1, -1) * torch.arange(5.0)[:, None, None]]
+    every = head.every(several, torch.arange(5))
+    for c in range(5):
+        one = [*features[:2], several[2][:, c : c + 1]]
+        torch.testing.assert_close(every[:, c], head(one, torch.full((2,), c)), rtol=1e-4, atol=1e-5)
+    again, row = AttentionHead.unpacked(head.packed([3, 0, 9, 0, 1]), 5)
+    torch.testing.assert_close(
+        again(features, row[torch.tensor([2, 2])]), head(features, torch.tensor([2, 2]))
+    )
+
+
+def trained(**parameters: object) -> tuple[Explainer, Model]:
+    model = Model(networks.cnn(), labels=NAMES)
+    asked = {"ce": 1.0, "objective": "ranked", "shared": True, "evidence": True, **parameters}
+    training = PTAMETraining(provide(helper()), stages=("2", "4"), **asked)  # type: ignore[arg-type]
+    schedule = Schedule(steps=6, batch=4, precision="fp32", checkpoint=0)
+    return train(training, model, explainers.Images(), schedule), model
+
+
+def test_an_explainer_that_takes_evidence_explains(tmp_path: Path) -> None:
+    made, model = trained()
+    file = made.save(tmp_path / "e")
+    x = images()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of coverage
+        asked = seewhy.explain(model, x, "ptame", 3, explainer=str(file))
+        singles = torch.cat(
+            [seewhy.explain(model, one[None], "ptame", 3, explainer=str(file)).native for one in x]
+        )
+        power = seewhy.explain(model, x, "ptame", 3, explainer=str(file), gamma=0.5)
+    torch.testing.assert_close(asked.native, singles, atol=2e-2, rtol=0)  # ranks: near ties may turn
+    torch.testing.assert_close(power.native, asked.native.sqrt())
+    every = PTAME(explainer=str(file)).all_classes(model, x, [1, 3])
+    torch.testing.assert_close(ranks(every[:, 1]), asked.native, atol=2e-2, rtol=0)
+    assert auxiliary_network(made.auxiliary["spec"]) is not None  # type: ignore[index]
+    assert made.auxiliary["evidence"] == "4"  # type: ignore[index]
+
+
+def test_the_warning_says_what_an_uncovered_class_is_explained_by() -> None:
+    plain, guessing = trained(evidence=False, objective="paper")[0], trained()[0]
+    index = guessing.coverage.index(0)
+    assert "what its auxiliary network holds for it" in guessing.warning(index, "elk", "rise")
+    assert "auxiliary" not in plain.warning(index, "elk", "rise")
+
+
+def test_ranks_are_shares_of_lower_cells() -> None:
+    z = torch.tensor([[[3.0, 1.0], [1.0, 7.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    want = torch.tensor([[[2 / 3, 0.0], [0.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    torch.testing.assert_close(ranks(z), want)
+
+
+@pytest.mark.parametrize("gamma", [0, -1.0])
+def test_a_power_that_turns_the_order_is_refused(gamma: float) -> None:
+    with pytest.raises(BadInput, match="more than 0"):
+        PTAME(gamma=gamma)

@@ -1,0 +1,65 @@
+"""Masks that objectives train."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+import explainers
+import networks
+from seewhy.training import masks
+
+
+def images(n: int = 64) -> Tensor:
+    return torch.rand(n, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+def maps(n: int = 64) -> Tensor:
+    return torch.randn(n, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+def test_the_paper_masks_with_a_sigmoid() -> None:
+    assert torch.equal(masks.masks(maps(), images(), "paper"), maps().sigmoid())
+
+
+def test_ranked_shows_half_three_tenths_or_fifteen_per_cent_of_the_pixels() -> None:
+    made = masks.masks(maps(), images(), "ranked")
+    shown = (made >= 0.5).sum((1, 2))
+    assert set(shown.tolist()) == {128, 77, 38}
+    for mask, z, count in zip(made, maps(), shown, strict=True):
+        best = z.flatten().topk(int(count)).indices
+        assert bool((mask.flatten()[best] >= 0.5).all())
+
+
+def test_ranked_sees_no_scale() -> None:
+    """A map ten times as high, or lifted, is the same map."""
+    there = masks.masks(maps(), images(), "ranked")
+    torch.testing.assert_close(masks.masks(10 * maps() + 3, images(), "ranked"), there, rtol=1e-3, atol=1e-4)
+    scaled = masks.masks(10 * maps() + 3, images(), "paper")
+    assert not torch.allclose(scaled, masks.masks(maps(), images(), "paper"), atol=0.1)
+
+
+def test_ranked_has_a_slope_on_both_sides_of_the_cut() -> None:
+    z = maps().requires_grad_()
+    made = masks.masks(z, images(), "ranked")
+    slope = torch.autograd.grad(made.sum(), z)[0]
+    near = (made.detach() - 0.5).abs() < 0.3
+    assert bool((slope[near & (made < 0.5)] > 0).all())
+    assert bool((slope[near & (made > 0.5)] > 0).all())
+
+
+def test_ranked_reads_maps_on_the_pixels_of_the_input() -> None:
+    small = torch.randn(5, 4, 4, generator=torch.Generator().manual_seed(2))
+    assert masks.masks(small, images(5), "ranked").shape == (5, 16, 16)
+    assert masks.masks(small, images(5), "shown").shape == (5, 4, 4)
+
+
+def test_an_image_gets_its_share_whatever_its_company() -> None:
+    whole = masks.masks(maps(), images(), "ranked")
+    torch.testing.assert_close(masks.masks(maps()[7:9], images()[7:9], "ranked"), whole[7:9])
+
+
+def test_ranked_has_no_term_for_the_area() -> None:
+    trainee = explainers.begun(networks.cnn(), ce=1.0, area=5.0, objective="ranked")
+    step = trainee.step(explainers.Images().batch(0, torch.arange(4)))
+    assert set(step.numbers) == {"ce"}
