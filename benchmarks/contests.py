@@ -27,6 +27,7 @@ from seewhy.perturb.noisy_linear import linear
 from seewhy.perturb.ranks import ranks
 from seewhy.targets import Class
 
+_MANY = 32
 _NARROW = 128
 """Channels at most of the layer whose channels are scored one by one, where work is scaled down."""
 
@@ -275,28 +276,37 @@ def road(s: Setting) -> Contest:
 
 
 def grad_cam(s: Setting) -> Contest:
-    """Grad-CAM of a batch: its forward pass, and backward from the score to the layer."""
+    """Grad-CAM of the photos: their forward pass, and backward from the score to the layer."""
+    return _grad_cam(s, s.x)
+
+
+def grad_cam_batch(s: Setting) -> Contest:
+    """The same of 32 photos."""
+    return _grad_cam(s, s.x.repeat(-(-_MANY // len(s.x)), 1, 1, 1)[:_MANY])
+
+
+def _grad_cam(s: Setting, x: Tensor) -> Contest:
     with torch.no_grad(), read(s.net, [s.layer]) as kept:
-        s.net(s.x)
+        s.net(x)
 
     def bare() -> None:
         with torch.enable_grad(), read(s.net, [s.layer], differentiable=True) as activations:
-            score = s.net(s.x)[:, s.target].sum()
+            score = s.net(x)[:, s.target].sum()
         torch.autograd.grad(score, activations[s.layer])
 
     convolutional = kept[s.layer].ndim == 4
     theirs = [
-        Entrant("captum", lambda: peers.captum_grad_cam(s.net, s.x, s.target, s.layer)),
+        Entrant("captum", lambda: peers.captum_grad_cam(s.net, x, s.target, s.layer)),
         Entrant(
-            "grad-cam", _quiet(lambda: peers.library_cam("GradCAM", s.net, s.x, s.target, s.layer, len(s.x)))
+            "grad-cam", _quiet(lambda: peers.library_cam("GradCAM", s.net, x, s.target, s.layer, len(x)))
         ),
     ]
     return Contest(
-        f"Grad-CAM, {len(s.x)} photos",
-        len(s.x),
+        f"Grad-CAM, {len(x)} photos",
+        len(x),
         Entrant("floor: forward, and backward to the layer", bare),
         [
-            Entrant("SeeWhy", lambda: s.explain("grad_cam", s.x, relu=False).native),
+            Entrant("SeeWhy", lambda: s.explain("grad_cam", x, relu=False).native),
             *(theirs if convolutional else []),
         ],
         tolerance=1e-3 if s.cuda else 1e-4,
@@ -406,6 +416,7 @@ CONTESTS: dict[str, Callable[[Setting], Contest]] = {
         imputation,
         road,
         grad_cam,
+        grad_cam_batch,
         integrated_gradients,
         ablation_cam,
         compiled_rise,

@@ -14,7 +14,7 @@ from benchmarks import report
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
 COMMANDS = {
-    "cpu": "python -m benchmarks --repeats 3",  # occlusion, small windows, Grad-CAM, IG: later, with --tasks
+    "cpu": "python -m benchmarks --repeats 3",  # occlusion, Grad-CAM, IG: later, with --tasks
     "h100": "python -m benchmarks --device cuda --repeats 3 --no-exact",
 }
 HEAD = """<!-- Written by `python -m benchmarks.page` from benchmarks/records. -->

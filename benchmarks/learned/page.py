@@ -179,8 +179,8 @@ def speed(record: Json) -> str:
     lines.append(
         f"A single map costs {one:.2f} times the auxiliary network's pass and the head, in batches "
         f"{batch:.2f} times. A step of training costs {record['training step over floor']:.2f} times its "
-        f"floor (a clean pass of the explained network and a masked one, forward and backward, as it stands); "
-        f"with the pass of the auxiliary network, as it stands, the floor would be "
+        "floor (a clean pass of the explained network and a masked one, forward and backward, as it stands); "
+        "with the pass of the auxiliary network, as it stands, the floor would be "
         f"{record['floor and auxiliary forward over floor']:.2f}. Training asks copies of the networks whose "
         "normalisation is folded: that is how a step can cost less than its floor.\n"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
@@ -47,6 +47,14 @@ class Again(Protocol):
         **options
             Fields of `Execution` that change: seed, batch_size ...
         """
+
+
+_KEPT = 512 * 2**20
+"""Bytes of graphs of first passes that are kept while further inputs are asked about."""
+_GRAPH = 16
+"""How many times more than a late layer's output its graph holds, at most about."""
+_LATE = 2
+"""How many times an input a late layer puts out, at most."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,8 @@ class Question:
     execution
         Options of the run.
     first
-        The first pass with its graph, where it was kept (see `ask`).
+        The first passes with their graphs, as far as they were kept (see `ask`), by first sample and the one
+        behind the last.
     passes
         Counted as the work goes on.
     notes
@@ -123,7 +132,7 @@ class Question:
     clean: Scores
     output: Tensor
     execution: Execution
-    first: Answer | None = None
+    first: Mapping[tuple[int, int], Answer] = field(default_factory=dict)
     passes: Passes = field(default_factory=Passes)
     notes: Json = field(default_factory=dict)
     checks: Checks | None = None
@@ -153,8 +162,8 @@ class Question:
 
         The kept first pass, if it serves.
         """
-        kept = self.first
-        if kept is not None and stop - start == len(self.x) and set(layers) <= set(kept.activations):
+        kept = self.first.get((start, stop))
+        if kept is not None and set(layers) <= set(kept.activations):
             return kept
         return self.answer(self.x[start:stop], layers, differentiable=True)
 
@@ -241,8 +250,8 @@ def ask(
     prefers
         Score of a class where the target leaves it open.
     layers
-        Layers that the caller will read: where all inputs fit in one batch, this first pass is kept for it,
-        so that it costs no second one.
+        Layers that the caller will read: first passes are kept for it, so that it needs no second ones. Of
+        several batches as many are kept as lie late in the network and in half a gibibyte.
     differentiable
         Whether the caller will differentiate with respect to their outputs.
     watched
@@ -258,18 +267,23 @@ def ask(
     x = x.to(model.device, model.dtype)
     graph = differentiable and bool(layers)
     size = execution.batch_size or default_batch_size(x, differentiated=graph)
-    keep = bool(layers) and len(x) <= size
-    read = tuple(dict.fromkeys((*(layers if keep else ()), *targets.layers_of(target))))
+    asked = targets.layers_of(target)
+    read = tuple(dict.fromkeys((*layers, *asked)))
+    kept: dict[tuple[int, int], Answer] = {}
 
     def run(start: int, stop: int) -> Answer:
+        keep = bool(layers) and _affordable(kept, x, layers)
         with torch.enable_grad() if keep and graph else torch.no_grad():
-            return model.answer(x[start:stop], read, differentiable=keep and graph)
+            answer = model.answer(x[start:stop], read if keep else asked, differentiable=keep and graph)
+        if keep:
+            kept[start, stop] = answer
+        return answer
 
     looking = sweep(model.module)  # accelerators do this while the first pass is being launched
     answers = list(in_batches(len(x), size, replace(execution, progress=None), run, "first pass"))
     output = torch.cat([a.output.detach() for a in answers])
     checks = Checks(model, looking, output.isfinite().all())
-    if not (keep and graph and output.is_cuda):
+    if not (len(kept) == len(answers) == 1 and graph and output.is_cuda):
         _ = (
             checks.weights
         )  # now, unless what follows is one backward pass, for which the device need not wait
@@ -289,8 +303,23 @@ def ask(
         clean,
         output,
         execution,
-        answers[0] if keep else None,
+        kept,
         Passes(forward=len(x)),
         checks=checks,
         watched=watched,
     )
+
+
+def _affordable(kept: Mapping[tuple[int, int], Answer], x: Batch, layers: Sequence[str]) -> bool:
+    """Tell whether one more first pass is kept: the first always, and more while their graphs are small.
+
+    What a graph holds is guessed by what the layers put out, and only where that is little beside the input:
+    what lies behind an early layer is most of the network.
+    """
+    if not kept:
+        return True
+    outputs = [a.activations[layer] for a in kept.values() for layer in layers]
+    samples = sum(stop - start for start, stop in kept)
+    held = sum(t.nbytes for t in outputs)
+    late = held <= _LATE * samples * x[0].nbytes
+    return late and held * _GRAPH <= _KEPT
