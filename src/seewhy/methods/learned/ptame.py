@@ -26,7 +26,7 @@ Departures
     `fill` of the training). A class without training images has no row of its own: it gets the shared row
     (or the mean of the others) and a warning. What `seewhy train` offers beyond the paper (a shared row, the
     auxiliary network's own evidence for the class, masks as the metrics make them) is described there, is off
-    by default, and is remembered by the file. So is `gamma`.
+    by default, and is remembered by the file. `gamma` is ours, too.
 """
 
 from __future__ import annotations
