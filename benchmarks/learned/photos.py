@@ -9,10 +9,12 @@ maps to --out. Finished explainers are kept there: the same call goes on.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from seewhy.execution import Execution
 from seewhy.files import write_atomically
 from seewhy.inputs.batch import Inputs
 from seewhy.methods.learned.explainer import FEW, Explainer, open_explainer
+from seewhy.methods.learned.ptame import ranks
 from seewhy.metrics.base import Metric
 from seewhy.metrics.evaluation import evaluate
 from seewhy.metrics.faithfulness.average_drop import AverageDrop
@@ -45,6 +48,8 @@ TEST, CHOICE, TRAIN = 11, 7, 0
 SURE = 0.2
 """Probability that the model must give its answer for a composition to be asked about."""
 KEEPS = (100.0, 50.0, 15.0)
+GAMMA = 0.1
+"""Power of ranks at which average drop and increase in confidence look at them, too: nearly all is seen."""
 RANKED_RATE = 0.3
 """Of the learning rate: evidence is a better start than random rows, and a high rate loses it."""
 Json = dict[str, Any]
@@ -171,6 +176,39 @@ def compared(
     return found
 
 
+def explained(
+    model: Model,
+    inputs: Inputs,
+    method: str,
+    classes: list[int],
+    parameters: Json,
+    arguments: argparse.Namespace,
+) -> Attribution:
+    """Return a method's maps, made once: they are kept by what they depend on."""
+    facts = [model.weights_hash, method, classes, parameters]
+    content = inputs.tensor.contiguous().numpy().tobytes() + json.dumps(facts).encode()
+    if "explainer" in parameters:
+        content += Path(parameters["explainer"]).read_bytes()
+    file = arguments.out / "maps" / f"{method}-{hashlib.sha256(content).hexdigest()[:16]}"
+    if file.with_name(f"{file.name}.json").exists():
+        return Attribution.open(file)
+    made = seewhy.explain(model, inputs, method, classes, device=arguments.device, **parameters)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    made.save(file)
+    return made
+
+
+def untrained(file: Path) -> Path:
+    """Write an explainer whose maps are the auxiliary network's evidence alone, and return its file."""
+    made = open_explainer(file)
+    alone = {
+        **made.tensors,
+        "fusion": torch.zeros_like(made.tensors["fusion"]),
+        "trust": torch.ones_like(made.tensors["trust"]),
+    }
+    return replace(made, tensors=alone).save(file.with_name(f"evidence-{file.name}"))
+
+
 def measured(
     model: Model,
     inputs: Inputs,
@@ -183,17 +221,26 @@ def measured(
     maps: dict[str, Attribution] = {}
     seconds: dict[str, float] = {}
     device = arguments.device
-    jobs: dict[str, tuple[str, Json]] = {
-        f"P-TAME, {k}": ("ptame", {"explainer": str(f)}) for k, f in files.items()
-    }
+    jobs: dict[str, tuple[str, Json]] = {}
+    for k, f in files.items():
+        jobs[f"P-TAME, {k}"] = ("ptame", {"explainer": str(f)})
+        if open_explainer(f).settings["objective"] == "ranked":
+            jobs[f"P-TAME, {k}, gamma {GAMMA:g}"] = ("ptame", {"explainer": str(f), "gamma": GAMMA})
+            jobs[f"evidence alone, gamma {GAMMA:g}"] = (
+                "ptame",
+                {"explainer": str(untrained(f)), "gamma": GAMMA},
+            )
     jobs |= peers(arguments.quick)
     for name, (method, parameters) in jobs.items():
         if method == "score_cam" and model.name != "efficientnet-lite0":
             parameters = {}
-        started = time.perf_counter()
-        maps[name] = seewhy.explain(model, inputs, method, classes, device=device, **parameters)
-        seconds[name] = (time.perf_counter() - started) / len(inputs)
+        maps[name] = explained(model, inputs, method, classes, parameters, arguments)
+        seconds[name] = maps[name].provenance["seconds"] / len(inputs)
         note(f"{title}: {name}, {seconds[name]:.4f} s an image")
+        if name == "Grad-CAM" and any("ranked" in k for k in files):
+            a = maps[name]
+            flat = ranks(a.native).pow(GAMMA)
+            maps[f"{name} as ranks, gamma {GAMMA:g}"] = Attribution(None, flat, a.pixels, a.provenance)
     numbers = compared(model, inputs, classes, maps, device)
     pictures = torch.stack(
         [torch.stack([a.values[i] for a in maps.values()]) for i in range(min(8, len(inputs)))]

@@ -138,6 +138,19 @@ def test_an_explainer_that_takes_evidence_explains(tmp_path: Path) -> None:
     assert made.auxiliary["evidence"] == "4"  # type: ignore[index]
 
 
+def test_own_rows_learn_at_a_tenth_of_the_rate() -> None:
+    """Adam's first step moves each weight by the rate, whatever its slope."""
+    model = Model(networks.cnn(), labels=NAMES)
+    training = PTAMETraining(
+        provide(helper()), stages=("2", "4"), ce=1.0, objective="ranked", shared=True, evidence=True
+    )
+    schedule = Schedule(steps=1, batch=8, rate=1e-2, precision="fp32", checkpoint=0, weight_decay=0)
+    made = train(training, model, explainers.Images(), schedule).tensors["fusion"]
+    shared, own = made[-1], made[:-1] - made[-1]
+    assert float(shared.abs().max()) > 0
+    assert float(own.abs().max()) == pytest.approx(0.1 * float(shared.abs().max()), rel=1e-3)
+
+
 def test_the_warning_says_what_an_uncovered_class_is_explained_by() -> None:
     plain, guessing = trained(evidence=False, objective="paper")[0], trained()[0]
     index = guessing.coverage.index(0)

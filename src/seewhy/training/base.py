@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -42,6 +43,8 @@ class Trainee(ABC):
     """All that is trained, buffers included: what a checkpoint keeps."""
     frozen: tuple[Model, ...]
     """The networks that take part and stay as they are."""
+    rates: Mapping[str, float] = MappingProxyType({})
+    """Parameters of `module` that learn at another rate than the schedule's: its multiple, by name."""
     arithmetic: AbstractContextManager[object]
     """Entered around passes of frozen networks: mixed precision, where it was asked for. Set by the loop."""
 

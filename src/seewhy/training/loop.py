@@ -112,8 +112,15 @@ class _Run:
         kind = arithmetic(schedule.precision, device)
         trainee.arithmetic = nullcontext() if kind is None else torch.autocast(device.type, kind)
         self.scaler = torch.amp.GradScaler(device.type, enabled=kind is torch.float16)
+        groups: dict[float, list[Tensor]] = {}
+        for name, p in trainee.module.named_parameters():
+            groups.setdefault(trainee.rates.get(name, 1.0), []).append(p)
+        self.multiples = list(groups)
         self.optimiser = torch.optim.AdamW(
-            trainee.module.parameters(), lr=schedule.rate, weight_decay=schedule.weight_decay, amsgrad=True
+            [{"params": held} for held in groups.values()],
+            lr=schedule.rate,
+            weight_decay=schedule.weight_decay,
+            amsgrad=True,
         )
         self.coverage = torch.zeros(classes, dtype=torch.int64, device=device)
         self.step, self.seconds, self.looks = 0, 0.0, list[Json]()
@@ -158,8 +165,8 @@ class _Run:
         indices = torch.arange(self.step * s.batch, (self.step + 1) * s.batch, device=self.device)
         start, stop = self.trainee.turn(self.step, s.steps, indices)
         rate, beta = replace(s, steps=stop - start).at(self.step - start)
-        for group in self.optimiser.param_groups:
-            group["lr"], group["betas"] = rate, (beta, group["betas"][1])
+        for group, multiple in zip(self.optimiser.param_groups, self.multiples, strict=True):
+            group["lr"], group["betas"] = rate * multiple, (beta, group["betas"][1])
         x = self.source.batch(self.execution.seed, indices).to(self.device)
         with torch.enable_grad():
             done = self.trainee.step(x)
