@@ -227,7 +227,7 @@ class AttentionTrainee(Trainee):
             return self._features(x)[0]
         return with_evidence(self.read, self.evidence, self._seen(x), classes[:, None])
 
-    def _seen(self, x: Batch) -> Batch:
+    def _seen(self, x: Batch) -> Tensor:
         return x if self.own else translated(x, self.model.preprocess, self.features.model)
 
 

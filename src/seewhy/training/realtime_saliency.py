@@ -147,7 +147,7 @@ class MaskingTrainee(Trainee):
         maps, _ = self.read(self._seen(x))
         return [m.float() for m in maps]
 
-    def _seen(self, x: Batch) -> Batch:
+    def _seen(self, x: Batch) -> Tensor:
         return translated(x, self.model.preprocess, self.encoder.model)
 
 
