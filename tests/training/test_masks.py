@@ -40,12 +40,27 @@ def test_ranked_sees_no_scale() -> None:
 
 
 def test_ranked_has_a_slope_on_both_sides_of_the_cut() -> None:
+    """A pixel at the edge shows more of itself as it rises, and less of the others there."""
     z = maps().requires_grad_()
     made = masks.masks(z, images(), "ranked")
-    slope = torch.autograd.grad(made.sum(), z)[0]
-    near = (made.detach() - 0.5).abs() < 0.3
-    assert bool((slope[near & (made < 0.5)] > 0).all())
-    assert bool((slope[near & (made > 0.5)] > 0).all())
+    for low, high in ((0.2, 0.5), (0.5, 0.8)):
+        near = ((made > low) & (made < high)).nonzero()[0]
+        n, row, column = near.tolist()
+        slope = torch.autograd.grad(made[n, row, column], z, retain_graph=True)[0]
+        others = slope[n].clone()
+        others[row, column] = 0
+        assert float(slope[n, row, column]) > 0
+        assert float(others.sum()) < 0
+        assert not bool(slope[n + 1 :].any())
+
+
+def test_ranked_cannot_show_more_by_rising() -> None:
+    """The share is given: no change of the map changes how much is shown, to first order."""
+    z = maps().requires_grad_()
+    shown = masks.masks(z, images(), "ranked")
+    total = torch.autograd.grad(shown.sum(), z, retain_graph=True)[0]
+    own = torch.autograd.grad((shown * maps()).sum(), z)[0]
+    assert float(total.abs().max()) < 0.2 * float(own.abs().max())
 
 
 def test_ranked_reads_maps_on_the_pixels_of_the_input() -> None:

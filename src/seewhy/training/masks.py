@@ -66,7 +66,11 @@ def cut(mask: Cells, x: Batch, *, sharp: bool) -> Cells:
 
 
 def highest(z: Cells, x: Batch) -> Maps:
-    """Return `(n, h, w)` masks that show a share of the pixels, the highest of enlarged maps."""
+    """Return `(n, h, w)` masks that show a share of the pixels, the highest of enlarged maps.
+
+    The edge moves with the map: what one pixel gains, others at the edge lose. Without that, maps would learn
+    to rise everywhere, which shows nothing more.
+    """
     flat = resize(z, x.shape[2:]).flatten(1)
     deviation = flat.std(1, keepdim=True).clamp_min(1e-6)
     which = _drawn(x, len(RANKED))
@@ -75,7 +79,12 @@ def highest(z: Cells, x: Batch) -> Maps:
         rows = which == i
         hidden = flat.shape[1] - max(1, round(share * flat.shape[1]))
         edge[rows] = flat.detach()[rows].kthvalue(hidden + 1, 1, keepdim=True).values
-    return torch.sigmoid((flat - edge) / (_SOFT * deviation)).reshape(len(z), *x.shape[2:])
+    width = _SOFT * deviation
+    at = torch.sigmoid((flat.detach() - edge) / width.detach())
+    part = at * (1 - at)
+    part = part / part.sum(1, keepdim=True)
+    edge = edge + (part * (flat - flat.detach())).sum(1, keepdim=True)
+    return torch.sigmoid((flat - edge) / width).reshape(len(z), *x.shape[2:])
 
 
 def _drawn(x: Batch, choices: int) -> Rows:
