@@ -14,7 +14,7 @@ from benchmarks import report
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
 COMMANDS = {
-    "cpu": "python -m benchmarks --repeats 3",  # occlusion, Grad-CAM, IG: later, with --tasks
+    "cpu": "python -m benchmarks --repeats 3",
     "h100": "python -m benchmarks --device cuda --repeats 3 --no-exact",
 }
 HEAD = """<!-- Written by `python -m benchmarks.page` from benchmarks/records. -->
@@ -32,8 +32,10 @@ normalisation is folded into the convolutions and whose weights lie channels las
 gradients of an input take them from it, too. Occlusion of large convolutional networks recomputes only what a
 window changes; the title of a task then says how many multiply-adds that saves.
 `resnet50` and `vit_b16` are untrained; their scores hardly react to small windows, so that automatic
-precision stays single there, and the line "as asked" shows what half precision would take. Peers run with
-torch's default TensorFloat-32 on accelerators.
+precision stays single there, and the line "as asked" shows what half precision would take. On the processor
+its rows of RISE and Score-CAM were taken with `--models resnet50 --tasks score_cam,rise --half bf16`, rows of
+occlusion, Grad-CAM and integrated gradients with `--tasks`, later than the others. Peers run with torch's
+default TensorFloat-32 on accelerators.
 
 """
 
