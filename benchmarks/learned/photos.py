@@ -29,7 +29,7 @@ from seewhy.execution import Execution
 from seewhy.files import write_atomically
 from seewhy.inputs.batch import Inputs
 from seewhy.methods.learned.explainer import FEW, Explainer, open_explainer
-from seewhy.methods.learned.ptame import ranks
+from seewhy.methods.learned.ptame import shares_below
 from seewhy.metrics.base import Metric
 from seewhy.metrics.evaluation import evaluate
 from seewhy.metrics.faithfulness.average_drop import AverageDrop
@@ -239,7 +239,7 @@ def measured(
         note(f"{title}: {name}, {seconds[name]:.4f} s an image")
         if name == "Grad-CAM" and any("ranked" in k for k in files):
             a = maps[name]
-            flat = ranks(a.native).pow(GAMMA)
+            flat = shares_below(a.native).pow(GAMMA)
             maps[f"{name} as ranks, gamma {GAMMA:g}"] = Attribution(None, flat, a.pixels, a.provenance)
     numbers = compared(model, inputs, classes, maps, device)
     pictures = torch.stack(

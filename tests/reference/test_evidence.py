@@ -16,12 +16,13 @@ import seewhy
 from seewhy.errors import BadInput, DoesNotFit
 from seewhy.methods.learned.attention_head import AttentionHead
 from seewhy.methods.learned.evidence import evidence_stage, with_evidence
-from seewhy.methods.learned.explainer import Explainer, auxiliary_network, provide
-from seewhy.methods.learned.ptame import PTAME, ranks
+from seewhy.methods.learned.explainer import Explainer, provide
+from seewhy.methods.learned.ptame import PTAME, shares_below
 from seewhy.methods.learned.stages import Features, find_stages
 from seewhy.models.model import Model
 from seewhy.training.attention import PTAMETraining
 from seewhy.training.loop import train
+from seewhy.training.masks import Objective
 from seewhy.training.schedule import Schedule
 
 NAMES = ("ant", "bee", "cat", "dog", "elk")
@@ -49,10 +50,10 @@ def images(n: int = 4) -> Tensor:
     return networks.batch((3, 16, 16), n=n, seed=6)
 
 
-def activation_map(net: nn.Module, x: Tensor, c: int) -> Tensor:
+def activation_map(net: nn.Sequential, x: Tensor, c: int) -> Tensor:
     """Zhou et al.: features times the class's weights, float64; of mean 0 and deviation 1."""
-    features = net[:5].double()(x.double())  # type: ignore[index]
-    found = (features * net[7].weight.double()[c][:, None, None]).sum(1)  # type: ignore[index]
+    features = net[:5].double()(x.double())
+    found = (features * net[7].weight.double()[c][:, None, None]).sum(1)
     found = found - found.mean((1, 2), keepdim=True)
     return found / found.square().mean((1, 2), keepdim=True).sqrt()
 
@@ -111,10 +112,11 @@ def test_the_head_adds_evidence_to_its_map() -> None:
     )
 
 
-def trained(**parameters: object) -> tuple[Explainer, Model]:
+def trained(objective: Objective = "ranked", *, evidence: bool = True) -> tuple[Explainer, Model]:
     model = Model(networks.cnn(), labels=NAMES)
-    asked = {"ce": 1.0, "objective": "ranked", "shared": True, "evidence": True, **parameters}
-    training = PTAMETraining(provide(helper()), stages=("2", "4"), **asked)  # type: ignore[arg-type]
+    training = PTAMETraining(
+        provide(helper()), stages=("2", "4"), ce=1.0, objective=objective, shared=True, evidence=evidence
+    )
     schedule = Schedule(steps=6, batch=4, precision="fp32", checkpoint=0)
     return train(training, model, explainers.Images(), schedule), model
 
@@ -133,9 +135,9 @@ def test_an_explainer_that_takes_evidence_explains(tmp_path: Path) -> None:
     torch.testing.assert_close(asked.native, singles, atol=2e-2, rtol=0)  # ranks: near ties may turn
     torch.testing.assert_close(power.native, asked.native.sqrt())
     every = PTAME(explainer=str(file)).all_classes(model, x, [1, 3])
-    torch.testing.assert_close(ranks(every[:, 1]), asked.native, atol=2e-2, rtol=0)
-    assert auxiliary_network(made.auxiliary["spec"]) is not None  # type: ignore[index]
-    assert made.auxiliary["evidence"] == "4"  # type: ignore[index]
+    torch.testing.assert_close(shares_below(every[:, 1]), asked.native, atol=2e-2, rtol=0)
+    assert made.auxiliary is not None
+    assert made.auxiliary["evidence"] == "4"
 
 
 def test_own_rows_learn_at_a_tenth_of_the_rate() -> None:
@@ -152,7 +154,7 @@ def test_own_rows_learn_at_a_tenth_of_the_rate() -> None:
 
 
 def test_the_warning_says_what_an_uncovered_class_is_explained_by() -> None:
-    plain, guessing = trained(evidence=False, objective="paper")[0], trained()[0]
+    plain, guessing = trained("paper", evidence=False)[0], trained()[0]
     index = guessing.coverage.index(0)
     assert "what its auxiliary network holds for it" in guessing.warning(index, "elk", "rise")
     assert "auxiliary" not in plain.warning(index, "elk", "rise")
@@ -161,7 +163,7 @@ def test_the_warning_says_what_an_uncovered_class_is_explained_by() -> None:
 def test_ranks_are_shares_of_lower_cells() -> None:
     z = torch.tensor([[[3.0, 1.0], [1.0, 7.0]], [[0.0, 0.0], [0.0, 0.0]]])
     want = torch.tensor([[[2 / 3, 0.0], [0.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]]])
-    torch.testing.assert_close(ranks(z), want)
+    torch.testing.assert_close(shares_below(z), want)
 
 
 @pytest.mark.parametrize("gamma", [0, -1.0])

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import explainers
 from seewhy.methods.learned.stages import Features, find_stages
 from seewhy.models.model import Model
 from seewhy.training import frozen
@@ -128,4 +127,3 @@ class Uncopied(nn.Module):
 def test_a_network_that_cannot_be_copied_is_asked_itself() -> None:
     model = Model(Uncopied())
     assert fast_copy(model, images()) is model
-    assert explainers.begun(Uncopied()) is not None

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from seewhy.errors import DoesNotFit
-from seewhy.methods.learned.stages import Features, Stage
+from seewhy.methods.learned.stages import Features, Stage, find_stages
 from seewhy.models import layers, taps
 from seewhy.models.model import Model
 from seewhy.types import Batch, Size
@@ -42,9 +42,7 @@ def evidence_stage(auxiliary: Model, model: Model, input_shape: Size) -> Stage:
             "The two do not name the same classes",
             "Leave evidence out, or choose an auxiliary network that was trained on these classes",
         )
-    layer = layers.default_layer(auxiliary, input_shape)
-    assert layer.grid is not None
-    return Stage(layer.name, layer.shape[0 if layer.grid.layout == "channels_first" else -1], layer.grid)
+    return find_stages(auxiliary, input_shape, [layers.default_layer(auxiliary, input_shape).name])[0]
 
 
 def with_evidence(features: Features, stage: Stage, x: Batch, classes: Tensor) -> list[Tensor]:

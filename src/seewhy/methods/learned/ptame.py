@@ -207,10 +207,10 @@ def unit(maps: Tensor) -> Tensor:
 
 def scaled(maps: Tensor, objective: str | None) -> Tensor:
     """Return `(n, rows, columns)` maps as explanations, in [0, 1]: by range, or by trained ranks."""
-    return ranks(maps) if objective == "ranked" else unit(maps)
+    return shares_below(maps) if objective == "ranked" else unit(maps)
 
 
-def ranks(maps: Tensor) -> Tensor:
+def shares_below(maps: Tensor) -> Tensor:
     """Return, for each cell of `(n, rows, columns)` maps, the share of the others that are lower."""
     flat = maps.flatten(1).contiguous()
     lower = torch.searchsorted(flat.sort(1).values, flat)
