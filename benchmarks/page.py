@@ -29,13 +29,13 @@ result. Where two claim the same map, the run fails unless they agree.
 
 SeeWhy can be faster than the floor: on processors it scores with a copy of the network whose batch
 normalisation is folded into the convolutions and whose weights lie channels last; methods that take many
-gradients of an input take them from it, too. Occlusion of large convolutional networks recomputes only what a
-window changes; the title of a task then says how many multiply-adds that saves.
-`resnet50` and `vit_b16` are untrained; their scores hardly react to small windows, so that automatic
-precision stays single there, and the line "as asked" shows what half precision would take. On the processor
-its rows of RISE and Score-CAM were taken with `--models resnet50 --tasks score_cam,rise --half bf16`, rows of
-occlusion, Grad-CAM and integrated gradients with `--tasks`, later than the others. Peers run with torch's
-default TensorFloat-32 on accelerators.
+gradients of an input take them from it, too, and so do class activation maps of 32 inputs and more. Occlusion
+of large convolutional networks recomputes only what a window changes; the title of a task then says how many
+multiply-adds that saves. `resnet50` and `vit_b16` are untrained; their scores hardly react to small windows,
+so that automatic precision stays single there, and the line "as asked" shows what half precision would take.
+On the processor its rows of RISE and Score-CAM were taken with `--models resnet50 --tasks score_cam,rise
+--half bf16`, rows of occlusion, Grad-CAM and integrated gradients with `--tasks`, later than the others.
+Peers run with torch's default TensorFloat-32 on accelerators.
 
 """
 

@@ -35,8 +35,9 @@ class Execution:
         Arithmetic of forward-only passes; those that differentiate always use that of the weights. "auto"
         takes half precision where a trial on the inputs shows that scores keep their order (see
         `seewhy.perturb.calibration`), and says in the result what it took.
-        On processors it also lets a copy with normalisation folded give many gradients of an input, which
-        "fp32" does not (see `seewhy.perturb.differentiation`).
+        On processors it also lets a copy with normalisation folded give many gradients of an input, and
+        the first passes of many inputs, which "fp32" does not (see `seewhy.perturb.differentiation` and
+        `seewhy.models.fast_copy`).
     compiled
         Whether forward-only passes run through `torch.compile`; None compiles where the device is an
         accelerator and the run is long enough to repay it.

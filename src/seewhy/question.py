@@ -14,6 +14,7 @@ from seewhy import targets
 from seewhy.batching import default_batch_size, in_batches
 from seewhy.errors import DoesNotFit, NotFinite
 from seewhy.execution import Execution, Passes
+from seewhy.models.fast_copy import kept_copy
 from seewhy.models.model import Model
 from seewhy.models.outputs import Answer
 from seewhy.models.weights import Sweep, sweep
@@ -55,6 +56,9 @@ _GRAPH = 16
 """How many times more than a late layer's output its graph holds, at most about."""
 _LATE = 2
 """How many times an input a late layer puts out, at most."""
+_MANY = 32
+"""Inputs of a call from which a copy of the network is worth making on processors, which takes what it saves
+on some twenty."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,8 @@ class Question:
     first
         The first passes with their graphs, as far as they were kept (see `ask`), by first sample and the one
         behind the last.
+    copy
+        Who gave the first passes where that was not the model itself: the same network, folded (see `ask`).
     passes
         Counted as the work goes on.
     notes
@@ -133,6 +139,7 @@ class Question:
     output: Tensor
     execution: Execution
     first: Mapping[tuple[int, int], Answer] = field(default_factory=dict)
+    copy: Model | None = None
     passes: Passes = field(default_factory=Passes)
     notes: Json = field(default_factory=dict)
     checks: Checks | None = None
@@ -160,12 +167,13 @@ class Question:
     def differentiable_answer(self, start: int, stop: int, layers: Sequence[str]) -> Answer:
         """Return the answer on samples `start .. stop` with `layers` to differentiate by.
 
-        The kept first pass, if it serves.
+        The kept first pass, if it serves; else another one of who gave that.
         """
         kept = self.first.get((start, stop))
         if kept is not None and set(layers) <= set(kept.activations):
             return kept
-        return self.answer(self.x[start:stop], layers, differentiable=True)
+        asked = self if self.copy is None else replace(self, model=self.copy)
+        return asked.answer(self.x[start:stop], layers, differentiable=True)
 
     def scores(self, x: Batch, rows: Rows | None = None) -> Scores:
         """Return the `(n,)` scores of a batch, differentiable where `x` is.
@@ -251,7 +259,9 @@ def ask(
         Score of a class where the target leaves it open.
     layers
         Layers that the caller will read: first passes are kept for it, so that it needs no second ones. Of
-        several batches as many are kept as lie late in the network and in half a gibibyte.
+        several batches as many are kept as lie late in the network and in half a gibibyte. On processors a
+        folded copy of the network gives those of 32 inputs and more (`models.fast_copy`), which the notes
+        say; not for who asks for fp32 by name.
     differentiable
         Whether the caller will differentiate with respect to their outputs.
     watched
@@ -274,12 +284,15 @@ def ask(
     def run(start: int, stop: int) -> Answer:
         keep = bool(layers) and _affordable(kept, x, layers)
         with torch.enable_grad() if keep and graph else torch.no_grad():
-            answer = model.answer(x[start:stop], read if keep else asked, differentiable=keep and graph)
+            answer = source.answer(x[start:stop], read if keep else asked, differentiable=keep and graph)
         if keep:
             kept[start, stop] = answer
         return answer
 
     looking = sweep(model.module)  # accelerators do this while the first pass is being launched
+    source = model
+    if layers and len(x) >= _MANY and x.device.type == "cpu" and execution.precision != "fp32":
+        source = kept_copy(model, x, read, model.check_weights(looking))
     answers = list(in_batches(len(x), size, replace(execution, progress=None), run, "first pass"))
     output = torch.cat([a.output.detach() for a in answers])
     checks = Checks(model, looking, output.isfinite().all())
@@ -304,7 +317,9 @@ def ask(
         output,
         execution,
         kept,
+        None if source is model else source,
         Passes(forward=len(x)),
+        {} if source is model else {"first_passes": "folded copy, fp32"},
         checks=checks,
         watched=watched,
     )

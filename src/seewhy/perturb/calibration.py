@@ -70,7 +70,7 @@ class Calibration:
         if self.replica is None:
             return question
         model = question.model.with_module(self.replica.module, self.replica.dtype)
-        return replace(question, model=model, x=self.replica.place(question.x), first={})
+        return replace(question, model=model, x=self.replica.place(question.x), first={}, copy=None)
 
     def compiled(self, question: Question, batch: int) -> Calibration:
         """Return the same with the replica compiled for batches of one size; it compiles now, once."""

@@ -30,10 +30,10 @@ from seewhy.methods.learned.evidence import evidence_stage, with_evidence
 from seewhy.methods.learned.explainer import Explainer, auxiliary_network, described
 from seewhy.methods.learned.ptame import scaled
 from seewhy.methods.learned.stages import Features, Stage, find_stages, seen_size, translated
+from seewhy.models.fast_copy import fast_copy
 from seewhy.models.model import Model
 from seewhy.resize import resize
 from seewhy.training.base import TRAININGS, Step, Trainee, Training
-from seewhy.training.frozen import fast_copy
 from seewhy.training.losses import area, cross_entropy, log_odds, total_variation
 from seewhy.training.masks import Objective, masks
 from seewhy.types import Batch, Cells, Json, Maps, Rows, Size

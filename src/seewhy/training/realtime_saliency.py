@@ -22,12 +22,12 @@ from seewhy.methods.base import require
 from seewhy.methods.learned.explainer import Explainer, auxiliary_network, described
 from seewhy.methods.learned.masking_model import MaskingModel, packed
 from seewhy.methods.learned.stages import Features, find_stages, seen_size, translated
+from seewhy.models.fast_copy import fast_copy
 from seewhy.models.model import Model
 from seewhy.perturb.counters import uniform
 from seewhy.resize import resize
 from seewhy.training.base import TRAININGS, Step, Trainee, Training
 from seewhy.training.compositions import Composer
-from seewhy.training.frozen import fast_copy
 from seewhy.training.losses import area, total_variation
 from seewhy.training.regions import OBJECTIVES, wrong_classes
 from seewhy.types import Batch, Cells, Json, Maps, Rows, Size
