@@ -48,8 +48,10 @@ TEST, CHOICE, TRAIN = 11, 7, 0
 SURE = 0.2
 """Probability that the model must give its answer for a composition to be asked about."""
 KEEPS = (100.0, 50.0, 15.0)
-GAMMA = 0.1
+GAMMA = 0.05
 """Power of ranks at which average drop and increase in confidence look at them, too: nearly all is seen."""
+AS_RANKS = ("Grad-CAM", "RISE, 4,000 masks")
+"""Whose maps are also looked at as ranks of that power, where ours are."""
 RANKED_RATE = 0.3
 """Of the learning rate: evidence is a better start than random rows, and a high rate loses it."""
 Json = dict[str, Any]
@@ -145,12 +147,13 @@ def asked(
     return Inputs(torch.stack(kept), tuple(names)), classes
 
 
-def peers(quick: bool) -> dict[str, tuple[str, Json]]:
+def peers(model: str, *, quick: bool) -> dict[str, tuple[str, Json]]:
     """Return the methods beside ours and their parameters."""
+    layer = {"efficientnet-lite0": "_blocks.15", "mobilenet-v2": "features.17"}.get(model)  # 320 channels
     return {
         "Grad-CAM": ("grad_cam", {}),
         "Grad-CAM++": ("grad_cam_pp", {}),
-        "Score-CAM": ("score_cam", {"layer": "_blocks.15"}),
+        "Score-CAM": ("score_cam", {} if layer is None else {"layer": layer}),
         "RISE, 4,000 masks": ("rise", {"masks": 40 if quick else 4000}),
         "Extremal perturbation": ("extremal_perturbation", {"steps": 5 if quick else 800}),
     }
@@ -230,14 +233,12 @@ def measured(
                 "ptame",
                 {"explainer": str(untrained(f)), "gamma": GAMMA},
             )
-    jobs |= peers(arguments.quick)
+    jobs |= peers(model.name, quick=arguments.quick)
     for name, (method, parameters) in jobs.items():
-        if method == "score_cam" and model.name != "efficientnet-lite0":
-            parameters = {}
         maps[name] = explained(model, inputs, method, classes, parameters, arguments)
         seconds[name] = maps[name].provenance["seconds"] / len(inputs)
         note(f"{title}: {name}, {seconds[name]:.4f} s an image")
-        if name == "Grad-CAM" and any("ranked" in k for k in files):
+        if name in AS_RANKS and any("ranked" in k for k in files):
             a = maps[name]
             flat = shares_below(a.native).pow(GAMMA)
             maps[f"{name} as ranks, gamma {GAMMA:g}"] = Attribution(None, flat, a.pixels, a.provenance)
