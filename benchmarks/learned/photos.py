@@ -147,16 +147,18 @@ def asked(
     return Inputs(torch.stack(kept), tuple(names)), classes
 
 
-def peers(model: str, *, quick: bool) -> dict[str, tuple[str, Json]]:
+def peers(model: str, *, quick: bool, extremal: bool) -> dict[str, tuple[str, Json]]:
     """Return the methods beside ours and their parameters."""
     layer = {"efficientnet-lite0": "_blocks.15", "mobilenet-v2": "features.17"}.get(model)  # 320 channels
-    return {
+    found: dict[str, tuple[str, Json]] = {
         "Grad-CAM": ("grad_cam", {}),
         "Grad-CAM++": ("grad_cam_pp", {}),
         "Score-CAM": ("score_cam", {} if layer is None else {"layer": layer}),
         "RISE, 4,000 masks": ("rise", {"masks": 40 if quick else 4000}),
-        "Extremal perturbation": ("extremal_perturbation", {"steps": 5 if quick else 800}),
     }
+    if extremal:
+        found["Extremal perturbation"] = ("extremal_perturbation", {"steps": 5 if quick else 800})
+    return found
 
 
 def compared(
@@ -233,7 +235,7 @@ def measured(
                 "ptame",
                 {"explainer": str(untrained(f)), "gamma": GAMMA},
             )
-    jobs |= peers(model.name, quick=arguments.quick)
+    jobs |= peers(model.name, quick=arguments.quick, extremal=arguments.extremal)
     for name, (method, parameters) in jobs.items():
         maps[name] = explained(model, inputs, method, classes, parameters, arguments)
         seconds[name] = maps[name].provenance["seconds"] / len(inputs)
@@ -347,6 +349,12 @@ def main() -> None:
     parser.add_argument("--shown", type=float, nargs="*", default=[0.5])
     parser.add_argument("--surer", type=float, nargs="*", default=[])
     parser.add_argument("--ranked", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument(
+        "--extremal",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="extremal perturbation, which takes long on a processor",
+    )
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--choice", type=int, default=128, help="compositions to choose settings by")
     parser.add_argument("--budget", type=float, default=1e9, help="seconds: further settings are left out")

@@ -22,8 +22,7 @@ from seewhy.show import Look, Panel, Row, contact_sheet
 GROUPS = {"covered classes": (4, ""), "classes with fewer than 100 images": (2, ", hardly covered")}
 """How many pictures of each group are shown, the first of different classes, and what is said of them."""
 CAPTION = (
-    "Photos and compositions never trained on. The last two are of classes with fewer than 100 images in "
-    "training. Maps by ranks show an order; how sure it is they cannot show."
+    "Photos and compositions never trained on. Maps by ranks show an order; how sure it is they cannot show."
 )
 
 
@@ -33,7 +32,10 @@ def rows(folder: Path, model: str) -> tuple[list[Row], list[str]]:
     found: list[Row] = []
     shown: list[str] = []
     for group, (most, told) in GROUPS.items():
-        kept = torch.load(folder / f"{model}-{group.replace(' ', '-')}-maps.pt", weights_only=True)
+        file = folder / f"{model}-{group.replace(' ', '-')}-maps.pt"
+        if not file.exists():
+            continue
+        kept = torch.load(file, weights_only=True)
         which = [i for i, name in enumerate(kept["names"]) if name not in BASELINES and "gamma" not in name]
         shown = [kept["names"][i] for i in which]
         seen: set[int] = set()
