@@ -1,10 +1,11 @@
 """Replica: a copy of a network that gives the same answers sooner, for passes without gradients.
 
-Three changes, none of them to the original. Convolutions get their weights in the order of memory that they
+Four changes, none of them to the original. Convolutions get their weights in the order of memory that they
 prefer (channels last). Batch normalisation is folded into the convolution before it, which saves reading and
-writing every activation once more. And weights may be kept in half precision. Which normalisation follows
-which convolution is found by watching one pass, not by names; whether the copy is true is for the caller to
-test, since a network may look at what a folded layer returned.
+writing every activation once more. What follows a convolution may be fused with it (`models.fused`). And
+weights may be kept in half precision. Which normalisation follows which convolution is found by watching one
+pass, not by names; whether the copy is true is for the caller to test, since a network may look at what a
+folded layer returned.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from seewhy.batching import is_out_of_memory
+from seewhy.models.fused import fuse as fuse_convolutions
 
 Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
@@ -35,17 +39,20 @@ class Replica:
         Of its weights; beside bf16 what is left of batch normalisation keeps single precision.
     folded
         How many batch normalisations went into convolutions.
+    fused
+        How many convolutions do what follows them.
     """
 
     module: nn.Module
     dtype: torch.dtype
     folded: int
+    fused: int = 0
 
     @cached_property
     def compiled(self) -> Replica:
         """The same copy through `torch.compile`, for batches of one size."""
         fast: Any = torch.compile(self.module, dynamic=False)
-        return Replica(fast, self.dtype, self.folded)
+        return Replica(fast, self.dtype, self.folded, self.fused)
 
     def place(self, x: Tensor) -> Tensor:
         """Return `x` as the copy takes it: in its type, and on accelerators in its order of memory."""
@@ -53,7 +60,7 @@ class Replica:
         return x.contiguous(memory_format=_order(x)) if x.is_cuda and x.ndim in (4, 5) else x
 
 
-def replicate(module: nn.Module, x: Tensor, dtype: torch.dtype, *, fold: bool) -> Replica:
+def replicate(module: nn.Module, x: Tensor, dtype: torch.dtype, *, fold: bool, fuse: bool = False) -> Replica:
     """Copy a network.
 
     Parameters
@@ -66,6 +73,8 @@ def replicate(module: nn.Module, x: Tensor, dtype: torch.dtype, *, fold: bool) -
         Type of the copy's weights.
     fold
         Whether to fold batch normalisation.
+    fuse
+        Whether to fuse convolutions with what follows them, too; such a copy has no gradients.
 
     Raises
     ------
@@ -81,7 +90,20 @@ def replicate(module: nn.Module, x: Tensor, dtype: torch.dtype, *, fold: bool) -
                 m.float()  # eight bits are too few for statistics; kernels take them in single precision
     if x.ndim in (4, 5):
         twin.to(memory_format=_order(x))
+    if fuse and folded and x.ndim == 4:
+        twin, fused = _fused(twin, x[:1].to(dtype))
+        return Replica(twin, dtype, folded, fused)
     return Replica(twin, dtype, folded)
+
+
+def _fused(twin: nn.Module, x: Tensor) -> tuple[nn.Module, int]:
+    """Return `fuse`, or a network that cannot be traced as it is."""
+    try:
+        return fuse_convolutions(twin, x)
+    except Exception as error:  # whatever tracing raises
+        if is_out_of_memory(error):
+            raise
+        return twin, 0
 
 
 def _order(x: Tensor) -> torch.memory_format:

@@ -120,7 +120,10 @@ def calibrate(question: Question, edits: Edits, read: Read | None, batch: int) -
     # Asked for by name, single precision gives a run the bits of the beginning of a longer one.
     least = sample if asked == "fp32" else sample * _WORTH
     if edits.count * len(question.x) < least and not forced:
-        earlier = model.facts.get(_replica_key(device, "fp32", not layers, question.x.ndim))
+        fold = not layers
+        earlier = model.facts.get(
+            _replica_key(device, "fp32", fold, fold and question.x.is_cuda, question.x.ndim)
+        )
         if earlier is None or earlier[0] != question.weights or edits.count * len(question.x) < sample:
             return own
         return Calibration("fp32", earlier[1], {"precision": "fp32", "folded": earlier[1].folded})
@@ -164,10 +167,13 @@ def _search(trial: _Trial, asked: Precision, *, fold: bool) -> Calibration:
             best = Calibration("fp32", outcome.replica, {"precision": "fp32", **outcome.facts})
             break
     halves = _halves(trial.question.x.device) if asked == "auto" else (asked,) if asked != "fp32" else ()
-    # With cuDNN a half-precision convolution with a bias is slower than one without, and a normalisation.
-    folding = folding and not trial.question.x.is_cuda
+    # With cuDNN a half-precision convolution with a bias is slower than one without, and a normalisation;
+    # unless bias and rectifier are fused with it.
+    cuda = trial.question.x.is_cuda
     for precision in halves:
         outcome = trial.of(precision, fold=folding)
+        if cuda and folding and not outcome.fused:
+            outcome = trial.of(precision, fold=False)
         tried[precision] = outcome.facts
         if outcome.replica is not None and (outcome.noise <= max(_CLOSE, trial.noise) or asked == precision):
             best = Calibration(precision, outcome.replica, {"precision": precision, **outcome.facts})
@@ -175,8 +181,17 @@ def _search(trial: _Trial, asked: Precision, *, fold: bool) -> Calibration:
     return replace(best, facts={**best.facts, "tried": tried})
 
 
-def copied(question: Question, precision: Precision, *, fold: bool) -> Replica:
+def copied(question: Question, precision: Precision, *, fold: bool, fuse: bool = False) -> Replica:
     """Return the copy of the asked network, made once for its weights and a device.
+
+    Parameters
+    ----------
+    question
+        The model and inputs that it takes.
+    precision
+        Of the copy.
+    fold, fuse
+        See `replicate`.
 
     Raises
     ------
@@ -184,7 +199,7 @@ def copied(question: Question, precision: Precision, *, fold: bool) -> Replica:
         See `replicate`.
     """
     model, x = question.model, question.x
-    key = _replica_key(x.device, precision, fold, x.ndim)
+    key = _replica_key(x.device, precision, fold, fuse, x.ndim)
     known: tuple[str, Replica] | None = model.facts.get(key)
     if known is None or known[0] != question.weights:
         # Runs that take turns keep their trials apart (`forget`) and share the copies, which are alike.
@@ -192,13 +207,15 @@ def copied(question: Question, precision: Precision, *, fold: bool) -> Replica:
         exact = (*key, tuple(x.shape[1:]), question.weights)
         made = alive.get(exact)
         if made is None:
-            made = alive[exact] = replicate(model.module, x, _DTYPES[precision], fold=fold)
+            made = alive[exact] = replicate(model.module, x, _DTYPES[precision], fold=fold, fuse=fuse)
         known = model.facts[key] = question.weights, made
     return known[1]
 
 
-def _replica_key(device: torch.device, precision: Precision, fold: bool, axes: int) -> tuple[object, ...]:
-    return ("replica", str(device), precision, fold, axes)
+def _replica_key(
+    device: torch.device, precision: Precision, fold: bool, fuse: bool, axes: int
+) -> tuple[object, ...]:
+    return ("replica", str(device), precision, fold, fuse, axes)
 
 
 def _halves(device: torch.device) -> tuple[Precision, ...]:
@@ -219,6 +236,11 @@ class _Outcome:
     noise: float
     facts: Json
 
+    @property
+    def fused(self) -> bool:
+        """Whether most convolutions that a normalisation was folded into do what follows them, too."""
+        return self.replica is not None and 2 * self.replica.fused >= self.replica.folded > 0
+
 
 class _Trial:
     """A sample of the run's edits, and what the network itself scores on them."""
@@ -238,13 +260,13 @@ class _Trial:
             self.edited = torch.cat(edited)
         with _single_precision():
             self.own = self._scores(question, None)
-        self.noise = _compare(self.own, self._scores(question, None), 0)[0] if x.is_cuda else 0.0
+        self.noise = _compare(self.own, self._scores(question, None), None)[0] if x.is_cuda else 0.0
         """Of the network as it runs: TensorFloat-32 has no more digits than fp16."""
 
     def of(self, precision: Precision, *, fold: bool) -> _Outcome:
         """Return how a replica in `precision` does."""
         try:
-            replica = copied(self.question, precision, fold=fold)
+            replica = copied(self.question, precision, fold=fold, fuse=fold and self.question.x.is_cuda)
             model = self.question.model.with_module(replica.module, replica.dtype)
             with _single_precision():
                 scores = self._scores(replace(self.question, model=model), replica)
@@ -252,7 +274,7 @@ class _Trial:
             if is_out_of_memory(error):
                 torch.cuda.empty_cache()
             return _Outcome(None, float("inf"), {"failed": f"{type(error).__name__}: {error}"[:200]})
-        return _Outcome(replica, *_compare(self.own, scores, replica.folded))
+        return _Outcome(replica, *_compare(self.own, scores, replica))
 
     def _scores(self, question: Question, replica: Replica | None) -> Tensor:
         """Return `(size, k)` float64 scores, or numbers read."""
@@ -266,7 +288,7 @@ class _Trial:
         return torch.cat(parts)
 
 
-def _compare(own: Tensor, scores: Tensor, folded: int) -> tuple[float, Json]:
+def _compare(own: Tensor, scores: Tensor, replica: Replica | None) -> tuple[float, Json]:
     """Return the noise in `(k, d)` scores, and the facts."""
     gap = scores - own
     spread = (own - own.mean(0)).square().mean().sqrt()
@@ -275,7 +297,10 @@ def _compare(own: Tensor, scores: Tensor, folded: int) -> tuple[float, Json]:
     if noise != noise or largest != largest:
         return float("inf"), {"failed": "scores are not finite, or all the same"}
     spearman = float(Agreement.of(own[:, :1].T, scores[:, :1].T).spearman)
-    return noise, {"noise": noise, "spearman": spearman, "largest": largest, "folded": folded}
+    facts = {"noise": noise, "spearman": spearman, "largest": largest}
+    if replica is not None:
+        facts |= {"folded": replica.folded} | ({"fused": replica.fused} if replica.fused else {})
+    return noise, facts
 
 
 @contextmanager
