@@ -54,6 +54,9 @@ AS_RANKS = ("Grad-CAM", "RISE, 4,000 masks")
 """Whose maps are also looked at as ranks of that power, where ours are."""
 RANKED_RATE = 0.3
 """Of the learning rate: evidence is a better start than random rows, and a high rate loses it."""
+COVERED = "covered classes"
+EXTREMAL = "covered classes, with extremal perturbation"
+"""The first of them, since extremal perturbation takes long."""
 Json = dict[str, Any]
 
 
@@ -147,30 +150,43 @@ def asked(
     return Inputs(torch.stack(kept), tuple(names)), classes
 
 
-def peers(model: str, *, quick: bool, extremal: bool) -> dict[str, tuple[str, Json]]:
+def peers(model: str, *, quick: bool) -> dict[str, tuple[str, Json]]:
     """Return the methods beside ours and their parameters."""
     layer = {"efficientnet-lite0": "_blocks.15", "mobilenet-v2": "features.17"}.get(model)  # 320 channels
-    found: dict[str, tuple[str, Json]] = {
+    return {
         "Grad-CAM": ("grad_cam", {}),
         "Grad-CAM++": ("grad_cam_pp", {}),
         "Score-CAM": ("score_cam", {} if layer is None else {"layer": layer}),
         "RISE, 4,000 masks": ("rise", {"masks": 40 if quick else 4000}),
     }
-    if extremal:
-        found["Extremal perturbation"] = ("extremal_perturbation", {"steps": 5 if quick else 800})
-    return found
+
+
+def first(a: Attribution, count: int) -> Attribution:
+    """Return the maps of the first `count` pictures."""
+    facts = {**a.provenance, "inputs": a.provenance["inputs"][:count]}
+    return Attribution(a.values[:count], a.native[:count], a.pixels[:count], facts)
 
 
 def compared(
-    model: Model, inputs: Inputs, classes: list[int], maps: dict[str, Attribution], device: str
+    model: Model,
+    inputs: Inputs,
+    classes: list[int],
+    maps: dict[str, Attribution],
+    device: str,
+    curves: int,
 ) -> Json:
-    """Return, for each method and baseline, each metric's mean and 95 % interval."""
+    """Return, for each method and baseline, each metric's mean and 95 % interval.
+
+    Deletion, insertion and ROAD, which take most passes, look at the first `curves` pictures.
+    """
     found: Json = {}
     fixed: list[Metric] = [Deletion(steps=56), Insertion(steps=56), ROAD()]
-    named = [a.noting(method=name) for name, a in maps.items()]
     for keep in (*KEEPS, None):
         metrics = fixed if keep is None else [AverageDrop(keep=keep), IncreaseInConfidence(keep=keep)]
-        result = evaluate(model, inputs, named, metrics, classes, device=device, precision="fp32")
+        count = len(inputs) if keep is not None else min(curves, len(inputs))
+        asked = Inputs(inputs.tensor[:count], inputs.names[:count])
+        named = [first(a, count).noting(method=name) for name, a in maps.items()]
+        result = evaluate(model, asked, named, metrics, classes[:count], device=device, precision="fp32")
         for s in result.mean():
             label = (
                 s.metric
@@ -221,6 +237,8 @@ def measured(
     files: dict[str, Path],
     arguments: argparse.Namespace,
     title: str,
+    *,
+    extremal: bool = False,
 ) -> Json:
     """Return the numbers of one group of compositions; maps are made method by method."""
     maps: dict[str, Attribution] = {}
@@ -235,7 +253,10 @@ def measured(
                 "ptame",
                 {"explainer": str(untrained(f)), "gamma": GAMMA},
             )
-    jobs |= peers(model.name, quick=arguments.quick, extremal=arguments.extremal)
+    jobs |= peers(model.name, quick=arguments.quick)
+    if extremal:
+        steps = 5 if arguments.quick else 800
+        jobs["Extremal perturbation"] = ("extremal_perturbation", {"steps": steps})
     for name, (method, parameters) in jobs.items():
         maps[name] = explained(model, inputs, method, classes, parameters, arguments)
         seconds[name] = maps[name].provenance["seconds"] / len(inputs)
@@ -244,7 +265,7 @@ def measured(
             a = maps[name]
             flat = shares_below(a.native).pow(GAMMA)
             maps[f"{name} as ranks, gamma {GAMMA:g}"] = Attribution(None, flat, a.pixels, a.provenance)
-    numbers = compared(model, inputs, classes, maps, device)
+    numbers = compared(model, inputs, classes, maps, device, arguments.curves)
     pictures = torch.stack(
         [torch.stack([a.values[i] for a in maps.values()]) for i in range(min(8, len(inputs)))]
     )
@@ -255,11 +276,12 @@ def measured(
             "pixels": next(iter(maps.values())).pixels[:8],
             "classes": classes[:8],
         },
-        arguments.out / f"{model.name}-{title.replace(' ', '-')}-maps.pt",
+        arguments.out / f"{model.name}-{title.replace(',', '').replace(' ', '-')}-maps.pt",
     )
     means = {name: float(a.values.mean()) for name, a in maps.items()}
     return {
         "samples": len(inputs),
+        "curves": min(arguments.curves, len(inputs)),
         "classes": len(set(classes)),
         "seconds an image": seconds,
         "numbers": numbers,
@@ -286,17 +308,22 @@ def study(arguments: argparse.Namespace) -> Json:
     coverage = (
         torch.tensor([trained["paper"][1].coverage, trained[ours][1].coverage]).amin(0).to(arguments.device)
     )
-    count = arguments.samples
+    others = arguments.samples // 2 if arguments.others is None else arguments.others
     groups = {
-        "covered classes": (parts.test, count, lambda c: coverage[c] >= arguments.few),
-        "classes with fewer than 100 images": (parts.new, count // 2, lambda c: coverage[c] < arguments.few),
-        "new objects of covered classes": (parts.new, count // 2, lambda c: coverage[c] >= arguments.few),
+        COVERED: (parts.test, arguments.samples, lambda c: coverage[c] >= arguments.few),
+        "classes with fewer than 100 images": (parts.new, others, lambda c: coverage[c] < arguments.few),
+        "new objects of covered classes": (parts.new, others, lambda c: coverage[c] >= arguments.few),
     }
     results: Json = {}
     for title, (material, wanted, which) in groups.items():
         inputs, classes = asked(model, material, wanted, which, arguments.device)
         note(f"{title}: {len(inputs)} compositions of {len(set(classes))} classes")
         results[title] = measured(model, inputs, classes, files, arguments, title)
+        if title == COVERED and arguments.extremal:
+            some = Inputs(inputs.tensor[: arguments.extremal], inputs.names[: arguments.extremal])
+            results[EXTREMAL] = measured(
+                model, some, classes[: len(some)], files, arguments, EXTREMAL, extremal=True
+            )
         keep(arguments, model, trained, scores, ours, results, time.perf_counter() - started)
     return results
 
@@ -349,13 +376,14 @@ def main() -> None:
     parser.add_argument("--shown", type=float, nargs="*", default=[0.5])
     parser.add_argument("--surer", type=float, nargs="*", default=[])
     parser.add_argument("--ranked", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--samples", type=int, default=200, help="compositions of covered classes")
+    parser.add_argument("--others", type=int, help="of other groups; half as many when left out")
     parser.add_argument(
-        "--extremal",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="extremal perturbation, which takes long on a processor",
+        "--curves", type=int, default=1000, help="at most so many by deletion, insertion and ROAD"
     )
-    parser.add_argument("--samples", type=int, default=200)
+    parser.add_argument(
+        "--extremal", type=int, default=60, help="the first so many with extremal perturbation, too"
+    )
     parser.add_argument("--choice", type=int, default=128, help="compositions to choose settings by")
     parser.add_argument("--budget", type=float, default=1e9, help="seconds: further settings are left out")
     parser.add_argument(

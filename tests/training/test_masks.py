@@ -78,3 +78,26 @@ def test_ranked_has_no_term_for_the_area() -> None:
     trainee = explainers.begun(networks.cnn(), ce=1.0, area=5.0, objective="ranked")
     step = trainee.step(explainers.Images().batch(0, torch.arange(4)))
     assert set(step.numbers) == {"ce"}
+
+
+def test_shares_told_are_those_shown() -> None:
+    made = (masks.masks(maps(), images(), "ranked") >= 0.5).float().mean((1, 2))
+    torch.testing.assert_close(made, masks.shown(images()), rtol=0, atol=2e-3)
+
+
+def test_ranked_bounds_what_an_image_can_lose_tightly_where_much_is_shown() -> None:
+    """By hand: the sigmoid of lost log-odds from half of the pixels on; below, (1 - kept ** 0.3) / 0.3."""
+    net = networks.cnn()
+    trainee = explainers.begun(net, ce=1.0, objective="ranked")
+    x = explainers.Images().batch(0, torch.arange(24))
+    assert {bool(s >= 0.5) for s in masks.shown(x)} == {True, False}, "both kinds take part"
+    with torch.no_grad():
+        mask = masks.masks(trainee.module(trainee._features(x)[0], net(x).argmax(1)), x, "ranked")
+        before, behind = net(x).double().softmax(1), net(x * mask[:, None]).double().softmax(1)
+    own = before.argmax(1, keepdim=True)
+    odds = [p.gather(1, own)[:, 0].logit() for p in (before, behind)]
+    kept = (odds[1] - odds[0]).sigmoid()
+    by_hand = torch.where(masks.shown(x) >= 0.5, 1 - kept, (1 - kept**0.3) / 0.3)
+    torch.testing.assert_close(
+        trainee.step(x).numbers["ce"].double(), by_hand.mean(), rtol=1e-4, atol=1e-6
+    )

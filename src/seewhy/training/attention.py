@@ -9,7 +9,9 @@ with what the auxiliary network itself holds for a class (`methods.learned.evide
 (`training.masks`) train masks as the field measures them. "surer" and "ranked" ask how much less sure the
 model is behind the mask than without it, softplus(odds(x) - odds(masked x)) in log-odds of the answer, in
 place of the cross-entropy: an input that the model is sure of anyway still teaches, until it is as sure
-behind the mask. That is what average drop and increase in confidence ask.
+behind the mask. That is what average drop and increase in confidence ask. "ranked" bounds what one input can
+lose (`losses.less_sure`): where much is shown, an answer that is lost anyway should not outweigh those that
+can be kept; where little is shown most are lost, and a bound that tight would leave nothing to learn.
 """
 
 from __future__ import annotations
@@ -34,9 +36,9 @@ from seewhy.models.fast_copy import fast_copy
 from seewhy.models.model import Model
 from seewhy.resize import resize
 from seewhy.training.base import TRAININGS, Step, Trainee, Training
-from seewhy.training.losses import area, cross_entropy, log_odds, total_variation
-from seewhy.training.masks import Objective, masks
-from seewhy.types import Batch, Cells, Json, Maps, Rows, Size
+from seewhy.training.losses import area, cross_entropy, less_sure, log_odds, total_variation
+from seewhy.training.masks import Objective, masks, shown
+from seewhy.types import Batch, Cells, Json, Maps, Rows, Scores, Size
 
 ROWS = 0.1
 """Rate of classes' own rows where maps begin with evidence, as a multiple.
@@ -44,6 +46,8 @@ ROWS = 0.1
 A row that is met rarely has little variance in Adam's eyes: one image then moves every weight of it by some
 thirty times the rate, and its map becomes that image's noise.
 """
+MUCH, TIGHT, LOOSE = 0.5, 1.0, 0.3
+"""From this share of shown pixels on, "ranked" bounds an input's loss tightly; below it loosely."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,7 @@ class AttentionTrainee(Trainee):
                 behind = self.behind(x, mask)
             if w.objective in ("surer", "ranked"):
                 lost = self.odds(output, classes) - self.odds(behind, classes)
-                terms["ce"] = softplus(lost).mean()
+                terms["ce"] = self.less_sure(x, lost).mean()
             else:
                 terms["ce"] = cross_entropy(self.model.log_probabilities(behind), classes)
         loss = torch.stack([getattr(w, name) * term for name, term in terms.items()]).sum()
@@ -166,6 +170,12 @@ class AttentionTrainee(Trainee):
     def behind(self, x: Batch, mask: Cells) -> Tensor:
         """Return the explained model's output on what `(n, rows, columns)` masks show."""
         return self.asked.answer(self.masked(x, mask)).output
+
+    def less_sure(self, x: Batch, lost: Scores) -> Scores:
+        """Return the `(n,)` losses for lost log-odds of the objectives that compare them."""
+        if self.loss.objective == "surer":
+            return softplus(lost)
+        return less_sure(lost, torch.where(shown(x) >= MUCH, TIGHT, LOOSE))
 
     def odds(self, output: Tensor, classes: Rows) -> Tensor:
         """Return `(n,)` log-odds of each sample's class, without loss where the model is sure."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 AREA_OFFSET = 5e-4
 """Added to a mask before its power: a power below 1 has an infinite slope at 0."""
@@ -45,3 +47,13 @@ def log_odds(log_probabilities: Tensor, classes: Tensor) -> Tensor:
     own = classes[:, None]
     others = log_probabilities.scatter(1, own, float("-inf")).logsumexp(1)
     return log_probabilities.gather(1, own)[:, 0] - others
+
+
+def less_sure(lost: Tensor, bound: Tensor) -> Tensor:
+    """Return `(n,)` losses for lost log-odds: `(1 - (1 - sigmoid(lost)) ** bound) / bound`.
+
+    With `bound` (0 to 1, one an image) of 1 it is the sigmoid: an image whose answer is lost anyway no longer
+    pulls. Towards 0 it becomes softplus, which pulls the more the more is lost. The form is that of Zhang and
+    Sabuncu, Generalized Cross Entropy Loss, 2018, https://arxiv.org/abs/1805.07836.
+    """
+    return -torch.expm1(-bound * softplus(lost)) / bound
