@@ -112,9 +112,10 @@ class IntegratedGradients(Method):
             return torch.lerp(start_at[rows], x[rows], nodes[step].reshape(shape))
 
         quick = differentiated(question, self.steps, points)
-        start_score = start_scores(quick, start_at, self.title)
         for s in slopes(quick, self.steps, points, self.title):
             add_at(integral, s.rows, s.values * weights[s.which].float().reshape(shape))
+        # After the gradients: an accelerator computes those while the host launches this pass.
+        start_score = start_scores(quick, start_at, self.title)
         maps = channel_sum(integral * (x - start_at).float())
         yield Estimate(maps, reliability=completeness(question, maps, start_score))
 
