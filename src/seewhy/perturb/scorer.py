@@ -127,7 +127,7 @@ class Scorer:
         long = self.question.x.is_cuda and edits.count * len(self.question.x) >= _REPAID
         if self.calibration.replica is not None and (long if wanted is None else wanted):
             self.calibration = self.calibration.compiled(self.question, self.batch_size)
-            self._padded = "compile_failed" not in self.calibration.facts
+            self._padded = "compile_seconds" in self.calibration.facts
         self._fast = self.calibration.question(self.question)
 
     def _attempt(self, edits: Edits, jobs: Jobs) -> Tensor | None:
