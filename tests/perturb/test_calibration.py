@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import networks
 from seewhy.execution import Execution
+from seewhy.models.fused import FusedConvolution
 from seewhy.models.model import Model
 from seewhy.models.replica import replicate
 from seewhy.perturb import calibration
@@ -199,3 +200,59 @@ def test_the_compiled_copy_scores_alike_and_pads_the_last_batch() -> None:
         pytest.skip(facts["compile_failed"])
     assert facts["compile_seconds"] > 0
     assert float((plain - table).abs().max()) < 1e-5
+
+
+def fusing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take this processor for a device that fuses, in single and in half precision."""
+    monkeypatch.setattr(calibration, "_fuses", lambda _: True)
+    monkeypatch.setattr(calibration, "_halves", lambda _: ("bf16",))
+    monkeypatch.setattr(calibration, "_CLOSE", 1.0)
+
+
+def test_a_device_that_fuses_scores_with_a_fused_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    fusing(monkeypatch)
+    exact = pose(precision="fp32")
+    own = torch.stack([exact.scores(e).detach() for e in _edited(exact)], 1)
+    for precision, tolerance in (("fp32", 1e-5), ("auto", 0.05)):
+        scorer = Scorer(pose(precision=precision))
+        assert float((scorer.table(masks()) - own).abs().max()) <= tolerance
+        facts = scorer.notes()["scoring"]
+        assert (facts["folded"], facts["fused"]) == (2, 2)
+        assert facts["precision"] == ("fp32" if precision == "fp32" else "bf16")
+
+
+def test_an_untrue_fused_copy_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: the fused convolution forgets to rectify."""
+    fusing(monkeypatch)
+    monkeypatch.setattr(FusedConvolution, "forward", lambda self, x, shortcut=None: self.convolution(x))
+    chosen = found(pose(precision="fp32"))
+    assert chosen.facts["tried"]["fp32, folded"]["noise"] > 1e-3
+    assert chosen.replica is not None
+    assert chosen.replica.fused == 0
+
+
+def test_halves_that_nothing_is_fused_in_are_not_folded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bias of its own costs such a device more than the normalisation."""
+    fusing(monkeypatch)
+
+    class Smooth(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = networks.normalised()
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.net.bn1(self.net.conv1(x))
+            z: Tensor = self.net.head(nn.functional.gelu(y).mean((2, 3)))
+            return z
+
+    chosen = found(pose(Smooth().eval()))
+    assert chosen.precision == "bf16"
+    assert chosen.replica is not None
+    assert (chosen.replica.folded, chosen.replica.fused) == (0, 0)
+
+
+def test_a_fused_copy_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    fusing(monkeypatch)
+    scorer = Scorer(pose(compiled=True))
+    scorer.table(masks())
+    assert "compile_seconds" not in scorer.notes()["scoring"]

@@ -98,6 +98,4 @@ def test_ranked_bounds_what_an_image_can_lose_tightly_where_much_is_shown() -> N
     odds = [p.gather(1, own)[:, 0].logit() for p in (before, behind)]
     kept = (odds[1] - odds[0]).sigmoid()
     by_hand = torch.where(masks.shown(x) >= 0.5, 1 - kept, (1 - kept**0.3) / 0.3)
-    torch.testing.assert_close(
-        trainee.step(x).numbers["ce"].double(), by_hand.mean(), rtol=1e-4, atol=1e-6
-    )
+    torch.testing.assert_close(trainee.step(x).numbers["ce"].double(), by_hand.mean(), rtol=1e-4, atol=1e-6)

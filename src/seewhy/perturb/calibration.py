@@ -3,7 +3,8 @@
 A run of thousands of forward passes is worth a few that find out how to make them. On a sample of the run's
 own edits the scores of a `Replica` are compared with those of the network itself. What counts is noise: the
 spread of the differences as a part of the spread of the scores. A replica in single precision must leave
-almost none, else batch normalisation is not folded, else the network itself runs. One in half precision is
+almost none, else batch normalisation is not folded (and, on accelerators, nothing fused), else the network
+itself runs. One in half precision is
 taken when its noise would leave a rank correlation of about .999, or is no more than that of the network
 as it runs (TensorFloat-32 has as few digits as fp16): fp16 first, on accelerators; bf16 next, also on
 processors that multiply it natively; else single precision stays.
@@ -127,7 +128,7 @@ def calibrate(question: Question, edits: Edits, read: Read | None, batch: int) -
     if edits.count * len(question.x) < least and not forced:
         fold = not layers
         earlier = model.facts.get(
-            _replica_key(device, "fp32", fold, fold and question.x.is_cuda, question.x.ndim)
+            _replica_key(device, "fp32", fold, fold and _fuses(device), question.x.ndim)
         )
         if earlier is None or earlier[0] != question.weights or edits.count * len(question.x) < sample:
             return own
@@ -174,10 +175,10 @@ def _search(trial: _Trial, asked: Precision, *, fold: bool) -> Calibration:
     halves = _halves(trial.question.x.device) if asked == "auto" else (asked,) if asked != "fp32" else ()
     # With cuDNN a half-precision convolution with a bias is slower than one without, and a normalisation;
     # unless bias and rectifier are fused with it.
-    cuda = trial.question.x.is_cuda
+    fuses = _fuses(trial.question.x.device)
     for precision in halves:
         outcome = trial.of(precision, fold=folding)
-        if cuda and folding and not outcome.fused:
+        if fuses and folding and not outcome.fused:
             outcome = trial.of(precision, fold=False)
         tried[precision] = outcome.facts
         if outcome.replica is not None and (outcome.noise <= max(_CLOSE, trial.noise) or asked == precision):
@@ -221,6 +222,11 @@ def _replica_key(
     device: torch.device, precision: Precision, fold: bool, fuse: bool, axes: int
 ) -> tuple[object, ...]:
     return ("replica", str(device), precision, fold, fuse, axes)
+
+
+def _fuses(device: torch.device) -> bool:
+    """Tell whether the device has kernels that fuse what follows a convolution."""
+    return device.type == "cuda"
 
 
 def _halves(device: torch.device) -> tuple[Precision, ...]:
@@ -271,7 +277,8 @@ class _Trial:
     def of(self, precision: Precision, *, fold: bool) -> _Outcome:
         """Return how a replica in `precision` does."""
         try:
-            replica = copied(self.question, precision, fold=fold, fuse=fold and self.question.x.is_cuda)
+            fuse = fold and _fuses(self.question.x.device)
+            replica = copied(self.question, precision, fold=fold, fuse=fuse)
             model = self.question.model.with_module(replica.module, replica.dtype)
             with _single_precision():
                 scores = self._scores(replace(self.question, model=model), replica)

@@ -5,9 +5,10 @@
   image. The cut is softened, so that cells just below it still learn.
 - "surer": the same, cut sharply; the soft cut gives the slope only.
 - "ranked": the order of pixels alone. The highest 90, 70, 50, 30 or 15 per cent of the input's pixels are
-  shown, as they are, and the others hidden, half of them for a third of the images; the cut is softened in units of the map's deviation, so that the
-  map's scale says nothing. Under "shown" and "surer" a map that grows to 1 everywhere keeps the answer at 100
-  per cent and blurs the order that 15 per cent depend on; here there is nothing to gain by that.
+  shown, as they are, and the others hidden, half of them for a third of the images; the cut is softened in
+  units of the map's deviation, so that the map's scale says nothing. Under "shown" and "surer" a map that
+  grows to 1 everywhere keeps the answer at 100 per cent and blurs the order that 15 per cent depend on; here
+  there is nothing to gain by that.
 """
 
 from __future__ import annotations
