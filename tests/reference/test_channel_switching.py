@@ -9,12 +9,14 @@ import pytest
 import pytorch_grad_cam as peers
 import torch
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from torch import nn
 
 import networks
 from layer_reference import CLASS, activation_and_slope, as_peers_show, score_with
 from seewhy.errors import DoesNotFit
 from seewhy.methods import AblationCAM
 from seewhy.methods.cam import switching
+from seewhy.models.model import Model
 
 CASES = [
     ("cnn 2", "2"),
@@ -97,3 +99,15 @@ def test_a_target_that_reads_what_is_skipped_runs_the_whole_network() -> None:
     result = AblationCAM(layer="5", relu=False)(net, x, Early())
     assert bool(result.native.isfinite().all())
     assert result.provenance["resumed_from"] in ("2", "1", "0", None)
+
+
+def test_a_single_input_passes_the_whole_network_once() -> None:
+    """The first pass is also the one that resuming begins with, and the map is that of a batch."""
+    net, x = networks.cnn(), networks.batch((3, 16, 16), n=2)
+    model, begins = Model(net), net.get_submodule("0")
+    both = AblationCAM(layer="3")(model, x, CLASS)  # the network's structure is recorded once
+    work = nn.Conv2d._conv_forward
+    with mock.patch.object(nn.Conv2d, "_conv_forward", autospec=True, side_effect=work) as worked:
+        alone = AblationCAM(layer="3")(model, x[:1], CLASS)
+    assert [c.args[0] for c in worked.call_args_list].count(begins) == 1
+    torch.testing.assert_close(alone.native, both.native[:1], rtol=1e-4, atol=1e-6)

@@ -21,6 +21,7 @@ from seewhy.errors import DoesNotFit, SeeWhyError
 from seewhy.models import taps
 from seewhy.models.calls import Call, Constant, Hidden, Kind, leaves, map_tensors, record
 from seewhy.models.outputs import Answer, pick, swap
+from seewhy.models.untouched import parts
 from seewhy.types import Size
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ class Resumption:
         return Answer(raw, pick(raw, self.model.output), self.input_shape, {**kept, self.layer: activation})
 
 
-def resume_from(model: Model, layer: str, x: Tensor) -> Resumption:
-    """Run the network once on `x` and return what is needed to run on from `layer`.
+def resume_from(model: Model, layer: str, x: Tensor, first: Answer | None = None) -> Resumption:
+    """Run the network once on `x`, unless its answer is at hand, and return what is needed to run on from `layer`.
 
     A layer that is called several times is resumed from its last call. The first time for a layer, the
     network's structure is recorded and the resumed pass is compared with the full one; both are cached on the
@@ -94,6 +95,8 @@ def resume_from(model: Model, layer: str, x: Tensor) -> Resumption:
         A name in `module.named_modules()`.
     x
         `(n, c, *size)` inputs.
+    first
+        Its answer on them with the layer kept.
 
     Raises
     ------
@@ -105,12 +108,10 @@ def resume_from(model: Model, layer: str, x: Tensor) -> Resumption:
     target = taps.find_layer(model.module, layer)
     shape = tuple(x.shape[1:])
     with model.untouched(), torch.no_grad():
-        full = model.answer(x, [layer])
+        full = model.answer(x, [layer]) if first is None else first
         activation = full.activations[layer].detach()
         # Recorded constants come from the weights, so that they go with them.
-        weights = tuple(
-            (t.data_ptr(), t._version) for t in model.module.state_dict().values() if isinstance(t, Tensor)
-        )
+        weights = tuple((t.data_ptr(), t._version) for t in parts(model.module)[1])
         key = ("resume", shape, layer, id(model.module))
         known = model.memo.get(key)
         if known is None or known[0] != weights:

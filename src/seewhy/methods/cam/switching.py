@@ -20,6 +20,7 @@ from seewhy.methods.cam.layer_maps import LayerMaps
 from seewhy.models import taps
 from seewhy.models.grids import Grid
 from seewhy.models.layers import survey
+from seewhy.models.outputs import Answer
 from seewhy.models.resume import RTOL, Resumption, resume_from
 from seewhy.perturb.edits import Edits, Jobs
 from seewhy.perturb.scorer import Scorer
@@ -117,9 +118,10 @@ def layer_question(tap: LayerMaps, what: str) -> LayerQuestion:
     plain["x"] = tap.output(what)
     whole = LayerQuestion(**plain, pixels=question.x, layer=tap.layer)
     for anchor in _anchors(tap):
-        question.passes.forward += 1
+        first = _first(question, anchor)
+        question.passes.forward += first is None
         try:
-            resumption = resume_from(question.model, anchor, question.x[:1])
+            resumption = resume_from(question.model, anchor, question.x[:1], first)
         except DoesNotFit:
             continue
         base = None
@@ -134,6 +136,12 @@ def layer_question(tap: LayerMaps, what: str) -> LayerQuestion:
         if torch.allclose(again, question.clean[:1], rtol=RTOL, atol=RTOL):
             return resumed
     return whole
+
+
+def _first(question: Question, layer: str) -> Answer | None:
+    """Return the network's own first pass on a single input, if it was kept with the layer."""
+    kept = question.first.get((0, 1))
+    return kept if question.copy is None and kept is not None and layer in kept.activations else None
 
 
 def _anchors(tap: LayerMaps) -> list[str]:
