@@ -55,9 +55,11 @@ def default_layer(model: Model, input_shape: Size) -> Layer:
         When no layer fits.
     """
     shape = tuple(input_shape)
-    default: Layer | None = None
+    default: Layer | None = _kept(model, "default layer", shape)
+    if default is not None:
+        return default
     if _kept(model, "survey", shape) is None:
-        default = _kept(model, "default layer", shape) or _default(model, shape)
+        default = _default(model, shape)
     if default is None:
         default = next(iter(_surveyed(model, shape).useful), None)
     if default is None:

@@ -208,7 +208,8 @@ class Preprocessing:
         mean, std = (
             self._column(v).reshape(-1, *[1] * (x.ndim - 1)).to(x.device) for v in (self.mean, self.std)
         )
-        return ((x.detach().float() * std + mean) / self.scale).round().clamp(0, 255).to(torch.uint8)
+        pixels = x.detach().float() * std
+        return pixels.add_(mean).div_(self.scale).round_().clamp_(0, 255).to(torch.uint8)
 
     def normalised(self, level: float) -> Tensor:
         """Return, per channel `(c,)`, the model-input value of a grey level on the 0..255 scale."""

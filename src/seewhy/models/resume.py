@@ -81,7 +81,7 @@ class Resumption:
 
 
 def resume_from(model: Model, layer: str, x: Tensor, first: Answer | None = None) -> Resumption:
-    """Run the network once on `x`, unless its answer is at hand, and return what is needed to run on from `layer`.
+    """Run the network once on `x`, unless its answer is at hand; return what it takes to go on from `layer`.
 
     A layer that is called several times is resumed from its last call. The first time for a layer, the
     network's structure is recorded and the resumed pass is compared with the full one; both are cached on the
