@@ -37,8 +37,8 @@ convolutional networks on processors recomputes only what a window changes; the 
 many multiply-adds that saves. `resnet50` and `vit_b16` are untrained; on the processor the scores of
 `resnet50` hardly react to small windows, so that automatic precision stays single there, and the line "as
 asked" shows what half precision would take. Its rows of RISE and Score-CAM were taken with `--models resnet50
---tasks score_cam,rise --half bf16`, rows of occlusion, Grad-CAM and integrated gradients with `--tasks`,
-later than the others. Peers run with torch's default TensorFloat-32 on accelerators.
+--tasks score_cam,rise --half bf16`, rows of occlusion, Grad-CAM, Ablation-CAM and integrated gradients with
+`--tasks`, later than the others. Peers run with torch's default TensorFloat-32 on accelerators.
 
 """
 
