@@ -4,7 +4,9 @@ After a folded convolution (`models.replica`) come, in most networks, a bias, th
 rectifier. Each is one more trip of all activations through an accelerator's memory: in half precision they
 take longer than the convolutions themselves. cuDNN does them in the convolution's own kernel, without a
 gradient. Where they follow each other is read off the graph that `torch.fx` traces; a network that it cannot
-trace raises, and whether the result is true is for the caller to test, as with any replica.
+trace raises, and whether the result is true is for the caller to test, as with any replica. While it traces,
+for some tenths of a second, `torch.fx` changes how every module of the process is called: other threads
+should not run networks then.
 """
 
 from __future__ import annotations
