@@ -47,9 +47,9 @@ method leaves them.
 P-TAME, and Grad-CAM is not behind it. By average drop and increase in confidence, where mobilenet-v2 is
 explained and efficientnet-lite0 is the auxiliary network, "ranked" as ranks of power 0.05 is ahead of
 Grad-CAM on five of six, not by IC50 (40.0 and 41.6 per cent of 320 pictures), and of RISE on three: AD100,
-and AD15 and IC15, where little is shown. As ranks of the same power Grad-CAM is ahead of it on three and RISE on four. On
-new objects of covered classes it is ahead of Grad-CAM on all six. **On classes with fewer than 100 images**
-RISE is ahead of it on five and Grad-CAM as ranks on all six; maps of the paper's loss are behind all others
+and AD15 and IC15, where little is shown. As ranks of the same power Grad-CAM is ahead of it on three and
+RISE on four. On new objects of covered classes it is ahead of Grad-CAM on all six. **On classes with fewer
+than 100 images** RISE is ahead of it on five and Grad-CAM as ranks on all six; maps of the paper's loss are behind all others
 there by AD and IC. Extremal perturbation, which asks for one region of a given size, is behind Grad-CAM by AD
 on the 32 pictures that it was asked about. Where efficientnet-lite0 is explained and the weaker mobilenet-v2
 is the auxiliary network (an earlier study, before "ranked"), P-TAME does not reach RISE.
