@@ -43,16 +43,17 @@ stands here was chosen on pictures that are neither trained on nor tested. Inter
 over pictures. Bold is the best of a column, baselines aside. The mean of a map is that of its values as the
 method leaves them.
 
-**On compositions RISE stays the better order of pixels**: by deletion, insertion and ROAD it is far ahead of
-P-TAME, and Grad-CAM is not behind it. By average drop and increase in confidence, where mobilenet-v2 is
+**On compositions RISE stays the better order of pixels**: by deletion, insertion and ROAD it is far ahead
+of P-TAME, and Grad-CAM is not behind it. By average drop and increase in confidence, where mobilenet-v2 is
 explained and efficientnet-lite0 is the auxiliary network, "ranked" as ranks of power 0.05 is ahead of
 Grad-CAM on five of six, not by IC50 (40.0 and 41.6 per cent of 320 pictures), and of RISE on three: AD100,
 and AD15 and IC15, where little is shown. As ranks of the same power Grad-CAM is ahead of it on three and
 RISE on four. On new objects of covered classes it is ahead of Grad-CAM on all six. **On classes with fewer
-than 100 images** RISE is ahead of it on five and Grad-CAM as ranks on all six; maps of the paper's loss are behind all others
-there by AD and IC. Extremal perturbation, which asks for one region of a given size, is behind Grad-CAM by AD
-on the 32 pictures that it was asked about. Where efficientnet-lite0 is explained and the weaker mobilenet-v2
-is the auxiliary network (an earlier study, before "ranked"), P-TAME does not reach RISE.
+than 100 images** RISE is ahead of it on five and Grad-CAM as ranks on all six; maps of the paper's loss are
+behind all others there by AD and IC. Extremal perturbation, which asks for one region of a given size, is
+behind Grad-CAM by AD on the 32 pictures that it was asked about. Where efficientnet-lite0 is explained and
+the weaker mobilenet-v2 is the auxiliary network (an earlier study, before "ranked"), P-TAME does not reach
+RISE.
 
 **Where every class is covered** (Fashion-MNIST, below) RISE stays the better order of pixels: it is ahead of
 P-TAME by deletion and by insertion on every network, and by deletion "surer" is worse than random maps on the
