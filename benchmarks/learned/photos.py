@@ -230,20 +230,8 @@ def untrained(file: Path) -> Path:
     return replace(made, tensors=alone).save(file.with_name(f"evidence-{file.name}"))
 
 
-def measured(
-    model: Model,
-    inputs: Inputs,
-    classes: list[int],
-    files: dict[str, Path],
-    arguments: argparse.Namespace,
-    title: str,
-    *,
-    extremal: bool = False,
-) -> Json:
-    """Return the numbers of one group of compositions; maps are made method by method."""
-    maps: dict[str, Attribution] = {}
-    seconds: dict[str, float] = {}
-    device = arguments.device
+def asked_methods(model: Model, files: dict[str, Path], *, quick: bool) -> dict[str, tuple[str, Json]]:
+    """Return ours and the methods beside them, by name, with their parameters."""
     jobs: dict[str, tuple[str, Json]] = {}
     for k, f in files.items():
         jobs[f"P-TAME, {k}"] = ("ptame", {"explainer": str(f)})
@@ -253,19 +241,41 @@ def measured(
                 "ptame",
                 {"explainer": str(untrained(f)), "gamma": GAMMA},
             )
-    jobs |= peers(model.name, quick=arguments.quick)
-    if extremal:
-        steps = 5 if arguments.quick else 800
-        jobs["Extremal perturbation"] = ("extremal_perturbation", {"steps": steps})
+    return jobs | peers(model.name, quick=quick)
+
+
+def mapped(
+    model: Model,
+    inputs: Inputs,
+    classes: list[int],
+    jobs: dict[str, tuple[str, Json]],
+    arguments: argparse.Namespace,
+    title: str,
+) -> tuple[dict[str, Attribution], dict[str, float]]:
+    """Return maps by the names of methods, made method by method, and seconds an image."""
+    maps: dict[str, Attribution] = {}
+    seconds: dict[str, float] = {}
     for name, (method, parameters) in jobs.items():
-        maps[name] = explained(model, inputs, method, classes, parameters, arguments)
-        seconds[name] = maps[name].provenance["seconds"] / len(inputs)
+        a = maps[name] = explained(model, inputs, method, classes, parameters, arguments)
+        seconds[name] = a.provenance["seconds"] / len(inputs)
         note(f"{title}: {name}, {seconds[name]:.4f} s an image")
-        if name in AS_RANKS and any("ranked" in k for k in files):
-            a = maps[name]
+        if name in AS_RANKS and any("gamma" in job for job in jobs):
             flat = shares_below(a.native).pow(GAMMA)
             maps[f"{name} as ranks, gamma {GAMMA:g}"] = Attribution(None, flat, a.pixels, a.provenance)
-    numbers = compared(model, inputs, classes, maps, device, arguments.curves)
+    return maps, seconds
+
+
+def measured(
+    model: Model,
+    inputs: Inputs,
+    classes: list[int],
+    maps: dict[str, Attribution],
+    seconds: dict[str, float],
+    arguments: argparse.Namespace,
+    title: str,
+) -> Json:
+    """Return the numbers of one group of compositions."""
+    numbers = compared(model, inputs, classes, maps, arguments.device, arguments.curves)
     pictures = torch.stack(
         [torch.stack([a.values[i] for a in maps.values()]) for i in range(min(8, len(inputs)))]
     )
@@ -314,16 +324,21 @@ def study(arguments: argparse.Namespace) -> Json:
         "classes with fewer than 100 images": (parts.new, others, lambda c: coverage[c] < arguments.few),
         "new objects of covered classes": (parts.new, others, lambda c: coverage[c] >= arguments.few),
     }
+    jobs = asked_methods(model, files, quick=arguments.quick)
     results: Json = {}
     for title, (material, wanted, which) in groups.items():
         inputs, classes = asked(model, material, wanted, which, arguments.device)
         note(f"{title}: {len(inputs)} compositions of {len(set(classes))} classes")
-        results[title] = measured(model, inputs, classes, files, arguments, title)
+        maps, seconds = mapped(model, inputs, classes, jobs, arguments, title)
+        results[title] = measured(model, inputs, classes, maps, seconds, arguments, title)
         if title == COVERED and arguments.extremal:
             some = Inputs(inputs.tensor[: arguments.extremal], inputs.names[: arguments.extremal])
-            results[EXTREMAL] = measured(
-                model, some, classes[: len(some)], files, arguments, EXTREMAL, extremal=True
-            )
+            few = classes[: len(some)]
+            steps = 5 if arguments.quick else 800
+            slow = {"Extremal perturbation": ("extremal_perturbation", {"steps": steps})}
+            one, seconds = mapped(model, some, few, slow, arguments, EXTREMAL)
+            maps = {name: first(a, len(some)) for name, a in maps.items()} | one
+            results[EXTREMAL] = measured(model, some, few, maps, seconds, arguments, EXTREMAL)
         keep(arguments, model, trained, scores, ours, results, time.perf_counter() - started)
     return results
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from seewhy.errors import BadInput
-from seewhy.training.losses import area, cross_entropy, less_sure, log_odds, total_variation
+from seewhy.training.losses import area, cross_entropy, generalised_cross_entropy, log_odds, total_variation
 from seewhy.training.schedule import Schedule
 
 
@@ -84,13 +84,13 @@ def test_a_schedule_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
         Schedule(**wrong)  # type: ignore[arg-type]
 
 
-def test_less_sure_lies_between_softplus_and_the_sigmoid() -> None:
+def test_generalised_cross_entropy_lies_between_softplus_and_the_sigmoid() -> None:
     lost = torch.linspace(-6, 12, 50, dtype=torch.float64).requires_grad_()
-    tight = less_sure(lost, torch.ones(50, dtype=torch.float64))
+    tight = generalised_cross_entropy(lost, torch.ones(50, dtype=torch.float64))
     torch.testing.assert_close(tight, lost.sigmoid())
-    loose = less_sure(lost, torch.full((50,), 1e-9, dtype=torch.float64))
+    loose = generalised_cross_entropy(lost, torch.full((50,), 1e-9, dtype=torch.float64))
     torch.testing.assert_close(loose, torch.nn.functional.softplus(lost), rtol=1e-6, atol=1e-6)
-    between = less_sure(lost, torch.full((50,), 0.3, dtype=torch.float64))
+    between = generalised_cross_entropy(lost, torch.full((50,), 0.3, dtype=torch.float64))
     assert bool(((between > tight) & (between < loose)).all())
     slope = torch.autograd.grad(between.sum(), lost)[0]
     torch.testing.assert_close(slope, lost.sigmoid() * (1 - lost.sigmoid()) ** 0.3)

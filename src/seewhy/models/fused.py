@@ -1,12 +1,12 @@
 """Fused convolutions: what follows a convolution is done while its result is written.
 
 After a folded convolution (`models.replica`) come, in most networks, a bias, the sum with a shortcut and a
-rectifier. Each is one more trip of all activations through an accelerator's memory: in half precision they
-take longer than the convolutions themselves. cuDNN does them in the convolution's own kernel, without a
-gradient. Where they follow each other is read off the graph that `torch.fx` traces; a network that it cannot
-trace raises, and whether the result is true is for the caller to test, as with any replica. While it traces,
-for some tenths of a second, `torch.fx` changes how every module of the process is called: other threads
-should not run networks then.
+rectifier. Each is one more trip of all activations through an accelerator's memory; in half precision these
+trips take about as long as the convolutions themselves. cuDNN does them in the convolution's own kernel,
+without a gradient. Where they follow each other is read off the graph that `torch.fx` traces; a network that
+it cannot trace raises, and whether the result is true is for the caller to test, as with any replica. While
+it traces, for some tenths of a second, `torch.fx` changes how every module of the process is called: other
+threads should not run networks then.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from seewhy.batching import is_out_of_memory
 
 _RECTIFIERS = {torch.relu, torch.relu_, functional.relu, functional.relu_, "relu", "relu_"}
 _SUMS = {operator.add, operator.iadd, torch.add, "add", "add_", "__add__", "__iadd__"}
+_IDLE = (nn.Identity, nn.Dropout, nn.Dropout2d)
+"""What does nothing in evaluation mode."""
 
 
 class FusedConvolution(nn.Module):
@@ -94,8 +96,7 @@ def fuse(module: nn.Module, x: Tensor) -> tuple[nn.Module, int]:
 
 def _drop_identities(traced: GraphModule) -> None:
     for node in list(traced.graph.nodes):
-        idle = nn.Identity | nn.Dropout | nn.Dropout2d
-        if node.op == "call_module" and isinstance(traced.get_submodule(str(node.target)), idle):
+        if node.op == "call_module" and isinstance(traced.get_submodule(str(node.target)), _IDLE):
             node.replace_all_uses_with(node.args[0])
             traced.graph.erase_node(node)
 

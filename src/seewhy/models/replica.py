@@ -23,6 +23,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from seewhy.batching import is_out_of_memory
 from seewhy.models.fused import fuse as fuse_convolutions
+from seewhy.types import Json
 
 Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
@@ -47,6 +48,11 @@ class Replica:
     dtype: torch.dtype
     folded: int
     fused: int = 0
+
+    @property
+    def facts(self) -> Json:
+        """What a result should say of the copy."""
+        return {"folded": self.folded, **({"fused": self.fused} if self.fused else {})}
 
     @cached_property
     def compiled(self) -> Replica:

@@ -76,7 +76,7 @@ class Calibration:
     def compiled(self, question: Question, batch: int) -> Calibration:
         """Return the same with the replica compiled for batches of one size; it compiles now, once.
 
-        A fused replica stays as it is: on ResNet-50 it is a third faster than a compiled one.
+        A fused replica stays as it is: it is faster than a compiled one (docs/speed.md).
         """
         assert self.replica is not None
         if self.replica.fused:
@@ -132,7 +132,7 @@ def calibrate(question: Question, edits: Edits, read: Read | None, batch: int) -
         )
         if earlier is None or earlier[0] != question.weights or edits.count * len(question.x) < sample:
             return own
-        return Calibration("fp32", earlier[1], {"precision": "fp32", "folded": earlier[1].folded})
+        return Calibration("fp32", earlier[1], {"precision": "fp32", **earlier[1].facts})
     started, passes = time.perf_counter(), replace(question.passes)
     try:
         trial = _Trial(question, edits, read, min(sample, edits.count * len(question.x)), batch)
@@ -175,11 +175,10 @@ def _search(trial: _Trial, asked: Precision, *, fold: bool) -> Calibration:
     halves = _halves(trial.question.x.device) if asked == "auto" else (asked,) if asked != "fp32" else ()
     # With cuDNN a half-precision convolution with a bias is slower than one without, and a normalisation;
     # unless bias and rectifier are fused with it.
-    fuses = _fuses(trial.question.x.device)
+    if _fuses(trial.question.x.device):
+        folding = folding and outcome.fused
     for precision in halves:
         outcome = trial.of(precision, fold=folding)
-        if fuses and folding and not outcome.fused:
-            outcome = trial.of(precision, fold=False)
         tried[precision] = outcome.facts
         if outcome.replica is not None and (outcome.noise <= max(_CLOSE, trial.noise) or asked == precision):
             best = Calibration(precision, outcome.replica, {"precision": precision, **outcome.facts})
@@ -271,7 +270,7 @@ class _Trial:
             self.edited = torch.cat(edited)
         with _single_precision():
             self.own = self._scores(question, None)
-        self.noise = _compare(self.own, self._scores(question, None), None)[0] if x.is_cuda else 0.0
+        self.noise = _compare(self.own, self._scores(question, None))[0] if x.is_cuda else 0.0
         """Of the network as it runs: TensorFloat-32 has no more digits than fp16."""
 
     def of(self, precision: Precision, *, fold: bool) -> _Outcome:
@@ -286,7 +285,8 @@ class _Trial:
             if is_out_of_memory(error):
                 torch.cuda.empty_cache()
             return _Outcome(None, float("inf"), {"failed": f"{type(error).__name__}: {error}"[:200]})
-        return _Outcome(replica, *_compare(self.own, scores, replica))
+        noise, facts = _compare(self.own, scores)
+        return _Outcome(replica, noise, {**facts, **replica.facts})
 
     def _scores(self, question: Question, replica: Replica | None) -> Tensor:
         """Return `(size, k)` float64 scores, or numbers read."""
@@ -300,7 +300,7 @@ class _Trial:
         return torch.cat(parts)
 
 
-def _compare(own: Tensor, scores: Tensor, replica: Replica | None) -> tuple[float, Json]:
+def _compare(own: Tensor, scores: Tensor) -> tuple[float, Json]:
     """Return the noise in `(k, d)` scores, and the facts."""
     gap = scores - own
     spread = (own - own.mean(0)).square().mean().sqrt()
@@ -309,10 +309,7 @@ def _compare(own: Tensor, scores: Tensor, replica: Replica | None) -> tuple[floa
     if noise != noise or largest != largest:
         return float("inf"), {"failed": "scores are not finite, or all the same"}
     spearman = float(Agreement.of(own[:, :1].T, scores[:, :1].T).spearman)
-    facts = {"noise": noise, "spearman": spearman, "largest": largest}
-    if replica is not None:
-        facts |= {"folded": replica.folded} | ({"fused": replica.fused} if replica.fused else {})
-    return noise, facts
+    return noise, {"noise": noise, "spearman": spearman, "largest": largest}
 
 
 @contextmanager

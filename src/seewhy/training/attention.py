@@ -10,8 +10,8 @@ with what the auxiliary network itself holds for a class (`methods.learned.evide
 model is behind the mask than without it, softplus(odds(x) - odds(masked x)) in log-odds of the answer, in
 place of the cross-entropy: an input that the model is sure of anyway still teaches, until it is as sure
 behind the mask. That is what average drop and increase in confidence ask. "ranked" bounds what one input can
-lose (`losses.less_sure`): where much is shown, an answer that is lost anyway should not outweigh those that
-can be kept; where little is shown most are lost, and a bound that tight would leave nothing to learn.
+lose (generalised cross-entropy): where much is shown, an answer that is lost anyway should not outweigh those
+that can be kept; where little is shown most are lost, and a bound that tight would leave nothing to learn.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from seewhy.models.fast_copy import fast_copy
 from seewhy.models.model import Model
 from seewhy.resize import resize
 from seewhy.training.base import TRAININGS, Step, Trainee, Training
-from seewhy.training.losses import area, cross_entropy, less_sure, log_odds, total_variation
+from seewhy.training.losses import area, cross_entropy, generalised_cross_entropy, log_odds, total_variation
 from seewhy.training.masks import Objective, masks, shown
 from seewhy.types import Batch, Cells, Json, Maps, Rows, Scores, Size
 
@@ -47,7 +47,7 @@ A row that is met rarely has little variance in Adam's eyes: one image then move
 thirty times the rate, and its map becomes that image's noise.
 """
 MUCH, TIGHT, LOOSE = 0.5, 1.0, 0.3
-"""From this share of shown pixels on, "ranked" bounds an input's loss tightly; below it loosely."""
+"""Shares of shown pixels from the first on have the second as q of "ranked"; those below, the third."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class AttentionTrainee(Trainee):
         """Return the `(n,)` losses for lost log-odds of the objectives that compare them."""
         if self.loss.objective == "surer":
             return softplus(lost)
-        return less_sure(lost, torch.where(shown(x) >= MUCH, TIGHT, LOOSE))
+        return generalised_cross_entropy(lost, torch.where(shown(x) >= MUCH, TIGHT, LOOSE))
 
     def odds(self, output: Tensor, classes: Rows) -> Tensor:
         """Return `(n,)` log-odds of each sample's class, without loss where the model is sure."""

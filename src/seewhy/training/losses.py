@@ -49,11 +49,11 @@ def log_odds(log_probabilities: Tensor, classes: Tensor) -> Tensor:
     return log_probabilities.gather(1, own)[:, 0] - others
 
 
-def less_sure(lost: Tensor, bound: Tensor) -> Tensor:
-    """Return `(n,)` losses for lost log-odds: `(1 - (1 - sigmoid(lost)) ** bound) / bound`.
+def generalised_cross_entropy(lost: Tensor, q: Tensor) -> Tensor:
+    """Return `(n,)` losses `(1 - p**q) / q` of `(n,)` lost log-odds, p = sigmoid(-lost); at most 1 / q.
 
-    With `bound` (0 to 1, one an image) of 1 it is the sigmoid: an image whose answer is lost anyway no longer
-    pulls. Towards 0 it becomes softplus, which pulls the more the more is lost. The form is that of Zhang and
-    Sabuncu, Generalized Cross Entropy Loss, 2018, https://arxiv.org/abs/1805.07836.
+    With `q` (`(n,)`, above 0, at most 1) of 1 it is sigmoid(lost): an image whose answer is lost anyway no
+    longer pulls. Towards 0 it becomes softplus(lost), which pulls the more the more is lost. Zhang, Sabuncu:
+    Generalized Cross Entropy Loss, 2018, https://arxiv.org/abs/1805.07836, where p is a class's probability.
     """
-    return -torch.expm1(-bound * softplus(lost)) / bound
+    return -torch.expm1(-q * softplus(lost)) / q

@@ -119,7 +119,7 @@ def layer_question(tap: LayerMaps, what: str) -> LayerQuestion:
     whole = LayerQuestion(**plain, pixels=question.x, layer=tap.layer)
     for anchor in _anchors(tap):
         first = _first(question, anchor)
-        question.passes.forward += first is None
+        question.passes.forward += 0 if first is not None else 1
         try:
             resumption = resume_from(question.model, anchor, question.x[:1], first)
         except DoesNotFit:
