@@ -132,13 +132,13 @@ def test_a_worker_that_remembers_trials_would_be_caught(
 
     seen: list[float] = []
 
-    def noted(own: Tensor, scores: Tensor, folded: int) -> tuple[float, dict[str, object]]:
+    def noted(own: Tensor, scores: Tensor) -> tuple[float, dict[str, object]]:
         seen.append(float(own.mean()))
-        return 0.0, {"folded": folded}
+        return 0.0, {}
 
-    def fickle(own: Tensor, scores: Tensor, folded: int) -> tuple[float, dict[str, object]]:
+    def fickle(own: Tensor, scores: Tensor) -> tuple[float, dict[str, object]]:
         """Find no copy that is true enough by half of the trials."""
-        return (0.0 if float(own.mean()) > sorted(seen)[len(seen) // 2] else math.inf), {"folded": folded}
+        return (0.0 if float(own.mean()) > sorted(seen)[len(seen) // 2] else math.inf), {}
 
     monkeypatch.setattr("seewhy.perturb.calibration._compare", noted)
     here(plan(), tmp_path / "noted")
