@@ -29,7 +29,7 @@ result. Where two claim the same map, the run fails unless they agree.
 
 SeeWhy can be faster than the floor: on processors it scores with a copy of the network whose batch
 normalisation is folded into the convolutions and whose weights lie channels last; methods that take many
-gradients of an input take them from it, too, and so do class activation maps of 32 inputs and more. On
+gradients of an input take them from it, too, and so do class activation maps of 4 inputs and more. On
 accelerators convolutions of the copy add the bias and the shortcut and rectify in their own kernel (cuDNN),
 where a network has these: RISE on ResNet-50 then takes about half the time of the bare half precision
 passes, and less than the compiled ones, so that such copies are not compiled. Occlusion of large

@@ -66,10 +66,16 @@ def note(text: str) -> None:
 
 
 def variants(
-    auxiliary: str, areas: list[float], shown: list[float], surer: list[float], *, ranked: bool
+    auxiliary: str,
+    areas: list[float],
+    shown: list[float],
+    surer: list[float],
+    *,
+    paper: bool,
+    ranked: bool,
 ) -> dict[str, PTAMETraining]:
     """Return what is trained, by name: the paper's masks, ranks, and masks as the metrics make them."""
-    made = {"paper": PTAMETraining(auxiliary)}
+    made = {"paper": PTAMETraining(auxiliary)} if paper else {}
     if ranked:
         made["ours, ranked"] = PTAMETraining(
             auxiliary, ce=1.0, objective="ranked", shared=True, evidence=True
@@ -104,6 +110,7 @@ def explainer(
         arguments.steps,
         arguments.batch,
         arguments.rate * (RANKED_RATE if training.objective == "ranked" else 1),
+        precision=arguments.precision,
         look=max(1, arguments.steps // 4),
         held_out=arguments.choice,
         checkpoint=500,
@@ -306,7 +313,12 @@ def study(arguments: argparse.Namespace) -> Json:
     started = time.perf_counter()
     trained: dict[str, tuple[Path, Explainer]] = {}
     settings = variants(
-        arguments.auxiliary, arguments.areas, arguments.shown, arguments.surer, ranked=arguments.ranked
+        arguments.auxiliary,
+        arguments.areas,
+        arguments.shown,
+        arguments.surer,
+        paper=arguments.paper,
+        ranked=arguments.ranked,
     )
     for name, training in settings.items():
         if len(trained) < 2 or time.perf_counter() - started < 0.35 * arguments.budget:
@@ -314,10 +326,8 @@ def study(arguments: argparse.Namespace) -> Json:
     scores = {name: made.record["looks"][-1] for name, (_, made) in trained.items()}
     ours = max((n for n in trained if n != "paper"), key=lambda n: scores[n]["score"])
     note(f"chosen: {ours} of {scores}")
-    files = {"paper": trained["paper"][0], ours: trained[ours][0]}
-    coverage = (
-        torch.tensor([trained["paper"][1].coverage, trained[ours][1].coverage]).amin(0).to(arguments.device)
-    )
+    files = {name: file for name, (file, _) in trained.items() if name in ("paper", ours)}
+    coverage = torch.tensor([trained[name][1].coverage for name in files]).amin(0).to(arguments.device)
     others = arguments.samples // 2 if arguments.others is None else arguments.others
     groups = {
         COVERED: (parts.test, arguments.samples, lambda c: coverage[c] >= arguments.few),
@@ -387,9 +397,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2800)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--precision", default="auto", help="of the frozen networks in training")
     parser.add_argument("--areas", type=float, nargs="*", default=[2.0])
     parser.add_argument("--shown", type=float, nargs="*", default=[0.5])
     parser.add_argument("--surer", type=float, nargs="*", default=[])
+    parser.add_argument("--paper", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--ranked", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--samples", type=int, default=200, help="compositions of covered classes")
     parser.add_argument("--others", type=int, help="of other groups; half as many when left out")
@@ -406,6 +418,8 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("out/learned"))
     arguments = parser.parse_args()
+    if not (arguments.ranked or arguments.areas or arguments.shown or arguments.surer):
+        parser.error("nothing of ours is left to choose from: leave --no-ranked out, or name an area")
     arguments.few = 1 if arguments.quick else FEW
     arguments.out.mkdir(parents=True, exist_ok=True)
     study(arguments)

@@ -17,6 +17,7 @@ from seewhy.execution import Execution, Passes
 from seewhy.models.fast_copy import kept_copy
 from seewhy.models.model import Model
 from seewhy.models.outputs import Answer
+from seewhy.models.untouched import wiring
 from seewhy.models.weights import Sweep, sweep
 from seewhy.targets import BoundTarget, TargetLike
 from seewhy.types import Batch, Json, Maps, Masks, Rows, ScoreKind, Scores
@@ -56,9 +57,9 @@ _GRAPH = 16
 """How many times more than a late layer's output its graph holds, at most about."""
 _LATE = 2
 """How many times an input a late layer puts out, at most."""
-_MANY = 32
-"""Inputs of a call from which a copy of the network is worth making on processors, which takes what it saves
-on some twenty."""
+_MANY = 4
+"""Inputs of a call from which a copy of the network is made on processors. Making it takes what it saves on
+some twenty, once; it is kept."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,11 @@ class Question:
             When a weight or the answer holds NaN or infinity.
         """
         return "" if self.checks is None else self.checks.weights
+
+    @property
+    def version(self) -> tuple[object, ...]:
+        """What changes when the model does: its weights, its modules or their hooks."""
+        return self.weights, *wiring(self.model.module)
 
     def answer(self, x: Batch, layers: Sequence[str] = (), *, differentiable: bool = False) -> Answer:
         """Run the model on `x`, keeping `layers` and whatever the target reads."""
@@ -260,7 +266,7 @@ def ask(
     layers
         Layers that the caller will read: first passes are kept for it, so that it needs no second ones. Of
         several batches as many are kept as lie late in the network and in half a gibibyte. On processors a
-        folded copy of the network gives those of 32 inputs and more (`models.fast_copy`), which the notes
+        folded copy of the network gives those of 4 inputs and more (`models.fast_copy`), which the notes
         say; not for who asks for fp32 by name.
     differentiable
         Whether the caller will differentiate with respect to their outputs.
@@ -292,7 +298,8 @@ def ask(
     looking = sweep(model.module)  # accelerators do this while the first pass is being launched
     source = model
     if layers and len(x) >= _MANY and x.device.type == "cpu" and execution.precision != "fp32":
-        source = kept_copy(model, x, read, model.check_weights(looking))
+        version = model.check_weights(looking), *wiring(model.module)
+        source = kept_copy(model, x, read, version)
     answers = list(in_batches(len(x), size, replace(execution, progress=None), run, "first pass"))
     output = torch.cat([a.output.detach() for a in answers])
     checks = Checks(model, looking, output.isfinite().all())

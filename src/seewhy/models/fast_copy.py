@@ -41,21 +41,21 @@ def fast_copy(model: Model, x: Batch, layers: Sequence[str] = ()) -> Model:
     return copy if copy is not None and _true(model, copy, x, layers) else model
 
 
-def kept_copy(model: Model, x: Batch, layers: Sequence[str], weights: str) -> Model:
-    """Return `fast_copy`; the copy is made once for a size of inputs and these weights.
+def kept_copy(model: Model, x: Batch, layers: Sequence[str], version: tuple[object, ...]) -> Model:
+    """Return `fast_copy`; the copy is made once for a size of inputs and a version of the model.
 
     Parameters
     ----------
     model, x, layers
         As in `fast_copy`.
-    weights
-        `Model.weights_hash`.
+    version
+        Of the model: see `Question.version`.
     """
     x = x[:_SAMPLE]
     key = ("fast copy", str(x.device), tuple(x.shape[1:]))
-    known: tuple[str, Model | None, dict[tuple[str, ...], bool]] | None = model.facts.get(key)
-    if known is None or known[0] != weights:
-        known = model.facts[key] = weights, _copied(model, x), {}
+    known: tuple[tuple[object, ...], Model | None, dict[tuple[str, ...], bool]] | None = model.facts.get(key)
+    if known is None or known[0] != version:
+        known = model.facts[key] = version, _copied(model, x), {}
     _, copy, found = known
     if copy is None:
         return model

@@ -143,7 +143,7 @@ def _convolution(traced: GraphModule, node: Node) -> nn.Conv2d | None:
     fit = type(module) is nn.Conv2d and module.padding_mode == "zeros" and module.bias is not None
     if not fit or isinstance(module.padding, str):
         return None
-    once = sum(n.op == "call_module" and n.target == node.target for n in traced.graph.nodes) == 1
+    once = len(traced.graph.find_nodes(op="call_module", target=node.target)) == 1
     return module if once and isinstance(module, nn.Conv2d) else None
 
 

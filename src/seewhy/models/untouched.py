@@ -64,6 +64,20 @@ def structure(module: nn.Module) -> tuple[tuple[str, int], ...]:
     return tuple(links)
 
 
+def wiring(module: nn.Module) -> tuple[object, ...]:
+    """Return what changes when a call of `module` may run something else, with the same weights.
+
+    That is so when a module below it is exchanged, a hook is registered or removed, or a `forward` is put on
+    a module. Copies of the network that are kept do what it did when they were made.
+    """
+    changed = []
+    for m in parts(module)[0]:
+        hooks = (*m._forward_pre_hooks, *m._forward_hooks, *m._backward_pre_hooks, *m._backward_hooks)
+        if hooks or "forward" in m.__dict__:
+            changed.append((id(m), hooks, id(m.__dict__.get("forward"))))
+    return structure(module), tuple(changed)
+
+
 def parts(module: nn.Module) -> tuple[list[nn.Module], list[Tensor]]:
     """Return all modules below and with `module`, and all their parameters and buffers, each once.
 

@@ -10,8 +10,8 @@ as it runs (TensorFloat-32 has as few digits as fp16): fp16 first, on accelerato
 processors that multiply it natively; else single precision stays.
 
 What was found is kept with the network, for one device, shape, kind of edit and kind of score, until a
-weight changes. A result's provenance has it: the precision, the noise, the rank correlation in the trial, and
-the largest difference of a score.
+weight, a module or a hook changes. A result's provenance has it: the precision, the noise, the rank
+correlation in the trial, and the largest difference of a score.
 """
 
 from __future__ import annotations
@@ -118,8 +118,9 @@ def calibrate(question: Question, edits: Edits, read: Read | None, batch: int) -
     shape, layers = tuple(question.x.shape[1:]), question.target.layers
     kinds = type(edits).__name__, str(question.target.descriptions[0].get("score")), bool(layers)
     key = ("calibration", str(device), asked, shape, *kinds, read is not None)
-    known: tuple[str, Calibration] | None = model.facts.get(key)
-    if known is not None and known[0] == question.weights:
+    known: tuple[object, Calibration] | None = model.facts.get(key)
+    version = question.version
+    if known is not None and known[0] == version:
         return known[1]
     sample = _SAMPLE["cuda" if question.x.is_cuda else "cpu"]
     forced = asked in ("fp16", "bf16") or question.execution.compiled
@@ -130,7 +131,7 @@ def calibrate(question: Question, edits: Edits, read: Read | None, batch: int) -
         earlier = model.facts.get(
             _replica_key(device, "fp32", fold, fold and _fuses(device), question.x.ndim)
         )
-        if earlier is None or earlier[0] != question.weights or edits.count * len(question.x) < sample:
+        if earlier is None or earlier[0] != version or edits.count * len(question.x) < sample:
             return own
         return Calibration("fp32", earlier[1], {"precision": "fp32", **earlier[1].facts})
     started, passes = time.perf_counter(), replace(question.passes)
@@ -149,7 +150,7 @@ def calibrate(question: Question, edits: Edits, read: Read | None, batch: int) -
             del model.facts[name]  # memory is better spent on batches
     facts = {**found.facts, "trial_passes": spent, "trial_seconds": time.perf_counter() - started}
     found = replace(found, facts=facts)
-    model.facts[key] = question.weights, found
+    model.facts[key] = version, found
     return found
 
 
@@ -205,15 +206,16 @@ def copied(question: Question, precision: Precision, *, fold: bool, fuse: bool =
     """
     model, x = question.model, question.x
     key = _replica_key(x.device, precision, fold, fuse, x.ndim)
-    known: tuple[str, Replica] | None = model.facts.get(key)
-    if known is None or known[0] != question.weights:
+    known: tuple[object, Replica] | None = model.facts.get(key)
+    version = question.version
+    if known is None or known[0] != version:
         # Runs that take turns keep their trials apart (`forget`) and share the copies, which are alike.
         alive: _Alive = model.facts.setdefault("replicas", WeakValueDictionary())
-        exact = (*key, tuple(x.shape[1:]), question.weights)
+        exact = (*key, tuple(x.shape[1:]), version)
         made = alive.get(exact)
         if made is None:
             made = alive[exact] = replicate(model.module, x, _DTYPES[precision], fold=fold, fuse=fuse)
-        known = model.facts[key] = question.weights, made
+        known = model.facts[key] = version, made
     return known[1]
 
 

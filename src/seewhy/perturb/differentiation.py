@@ -62,9 +62,10 @@ def differentiated(question: Question, count: int, points: Points) -> Question:
         return question  # nothing to fold, and little to gain
     score = str(question.target.descriptions[0].get("score"))
     key = ("calibration", str(x.device), "gradients", tuple(x.shape[1:]), score)
-    known: tuple[str, Calibration] | None = model.facts.get(key)
-    if known is None or known[0] != question.weights:
-        known = question.weights, _tried(question, count, points)
+    known: tuple[object, Calibration] | None = model.facts.get(key)
+    version = question.version
+    if known is None or known[0] != version:
+        known = version, _tried(question, count, points)
         model.facts[key] = known
     found = known[1]
     if found.replica is not None:

@@ -102,15 +102,16 @@ class WindowScorer(Scorer):
         return ""
 
     def _trial(self, windows: Windows) -> _Known:
-        """Return what is known of windows on this network, found out when a weight has changed."""
+        """Return what is known of windows on this network, found out when that has changed."""
         facts, x = self.question.model.facts, self._fast.x
         model = self._fast.model
         folded = self.calibration.replica is not None if self.calibration else False
         key = ("incremental", str(x.device), str(model.dtype), folded, tuple(x.shape[1:]), windows)
-        known: tuple[str, _Known] | None = facts.get(key)
-        if known is None or known[0] != self.question.weights:
+        known: tuple[object, _Known] | None = facts.get(key)
+        version = self.question.version
+        if known is None or known[0] != version:
             passes = self.question.passes.forward
-            known = facts[key] = self.question.weights, self._tried(windows)
+            known = facts[key] = version, self._tried(windows)
             self.question.passes.forward = passes
         return known[1]
 
