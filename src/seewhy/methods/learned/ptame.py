@@ -31,30 +31,29 @@ Departures
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from seewhy.errors import BadInput, DoesNotFit
-from seewhy.methods.base import METHODS, Cost, Estimate, Method, Native, Paper, require
+from seewhy.methods.base import METHODS, Paper, require
 from seewhy.methods.learned.attention_head import AttentionHead
 from seewhy.methods.learned.auxiliary import auxiliary_features
-from seewhy.methods.learned.explainer import Explainer, misfit, open_explainer
+from seewhy.methods.learned.explainer import Explainer
+from seewhy.methods.learned.trained import Trained
 from seewhy.models.model import Model
 from seewhy.question import Question
-from seewhy.types import Json, Size
+from seewhy.types import Batch, Cells
 
 _HEADS: WeakKeyDictionary[Explainer, tuple[AttentionHead, Tensor]] = WeakKeyDictionary()
 
 
 @METHODS.register
 @dataclass(frozen=True)
-class PTAME(Method):
+class PTAME(Trained):
     """Maps of all classes in one pass of an auxiliary network.
 
     Parameters
@@ -68,7 +67,6 @@ class PTAME(Method):
 
     name: ClassVar[str] = "ptame"
     title: ClassVar[str] = "P-TAME"
-    native: ClassVar[Native] = "layer grid"
     paper: ClassVar[Paper] = Paper(
         "P-TAME: Explain Any Image Classifier with Trained Perturbations",
         "Ntrougkas, Mezaris, Patras",
@@ -76,88 +74,39 @@ class PTAME(Method):
         "https://arxiv.org/abs/2501.17813",
     )
 
-    explainer: str | None = None
     gamma: float = 1.0
 
     def __post_init__(self) -> None:
         require(self.gamma > 0, "Asked for the power of a map's values", self.gamma, "Give more than 0")
 
-    @property
-    def signed(self) -> bool:
-        """See `Method.signed`."""
-        return False
-
-    def cost(self, size: Size) -> Cost:
-        """See `Method.cost`."""
-        return Cost(1)
-
-    def unfit(self, model: Model) -> str:
-        """See `Method.unfit`."""
-        return misfit(self.explainer, self.name, model)
-
-    def estimate(self, question: Question) -> Iterator[Estimate]:
-        """See `Method.estimate`."""
-        explainer = open_explainer(self.explainer or "")
-        classes = asked_classes(question, explainer, self.title)
+    def drawing(
+        self, explainer: Explainer, question: Question, classes: Sequence[int]
+    ) -> Callable[[int, int], Cells]:
+        """See `Trained.drawing`."""
         head, row = head_of(explainer, question.x.device)
-        rows = row.to(question.x.device)[torch.tensor(classes, device=question.x.device)]
+        rows = row[torch.tensor(classes)].to(question.x.device)
 
-        def maps(start: int, stop: int) -> Tensor:
+        def maps(start: int, stop: int) -> Cells:
             with torch.no_grad():
                 asked = torch.tensor(classes[start:stop])[:, None]
                 features = auxiliary_features(
                     explainer, question.x[start:stop], question.model.preprocess, asked
                 )
-                part: Tensor = head(features, rows[start:stop])
+                part: Cells = head(features, rows[start:stop])
                 return part
 
-        found = torch.cat(list(question.in_batches(len(question.x), maps, self.title)))
-        native = scaled(found, explainer.settings.get("objective"))
-        native = native.pow(self.gamma) if self.gamma != 1 else native
-        about = explainer.auxiliary or {}
-        notes: Json = {
-            "auxiliary": {**about, "passes": 1},
-            "explainer": explainer_notes(explainer),
-        }
-        trained = tuple({"images that trained the class": explainer.coverage[c]} for c in classes)
-        yield Estimate(native, notes=notes, reliability=trained)
+        return maps
 
-    def all_classes(
-        self, model: Model | nn.Module, inputs: Any, classes: Sequence[int] | None = None
-    ) -> Tensor:
-        """Return the maps of many classes for the price of one pass.
+    def finished(self, explainer: Explainer, maps: Cells) -> Cells:
+        """See `Trained.finished`."""
+        native = scaled(maps, explainer.settings.get("objective"))
+        return native.pow(self.gamma) if self.gamma != 1 else native
 
-        Parameters
-        ----------
-        model
-            The explained model; it is not run.
-        inputs
-            As for a call.
-        classes
-            Which; all covered classes (`Explainer.covered`) when left out.
-
-        Returns
-        -------
-        Tensor
-            `(n, k, rows, columns)` float32 on the finest stage's grid, before scaling: of several classes,
-            the higher value at a place says whose evidence it is.
-
-        Raises
-        ------
-        DoesNotFit
-            When the explainer is not the model's.
-        """
-        model = model if isinstance(model, Model) else Model(model)
-        if reason := self.unfit(model):
-            raise DoesNotFit(f"Asked {self.title} for maps of {model.name}", f"It does not fit: {reason}")
-        explainer = open_explainer(self.explainer or "")
-        x = model.prepare(inputs).tensor.to(model.device)
+    def every(self, explainer: Explainer, model: Model, x: Batch, classes: Tensor) -> Tensor:
+        """See `Trained.every`; the explained model is not run."""
         head, row = head_of(explainer, x.device)
-        wanted = torch.tensor(explainer.covered if classes is None else list(classes))
-        with torch.no_grad():
-            asked = wanted.expand(len(x), -1)
-            features = auxiliary_features(explainer, x, model.preprocess, asked)
-            return head.every(features, row[wanted].to(x.device)).float().cpu()
+        features = auxiliary_features(explainer, x, model.preprocess, classes.expand(len(x), -1))
+        return head.every(features, row[classes].to(x.device))
 
 
 def head_of(explainer: Explainer, device: torch.device) -> tuple[AttentionHead, Tensor]:
@@ -166,36 +115,6 @@ def head_of(explainer: Explainer, device: torch.device) -> tuple[AttentionHead, 
         _HEADS[explainer] = AttentionHead.unpacked(explainer.tensors, explainer.classes)
     head, row = _HEADS[explainer]
     return head.to(device), row
-
-
-def asked_classes(question: Question, explainer: Explainer, title: str) -> list[int]:
-    """Return the class of each sample, warning of those that training hardly met.
-
-    Raises
-    ------
-    DoesNotFit
-        When the target is no class, or the model has other classes than the explainer.
-    """
-    indices = [d.get("index") for d in question.target.descriptions]
-    if any(not isinstance(i, int) for i in indices):
-        raise DoesNotFit(
-            f"Asked {title} to explain {question.target.descriptions[0]['label']}",
-            "It has maps of single classes only",
-            "Ask for a class, or use another method",
-        )
-    classes = [int(i) for i in indices if i is not None]
-    if question.output.ndim != 2 or question.output.shape[1] != explainer.classes:
-        raise BadInput(
-            f"Asked {title} to explain {question.model.name}",
-            f"Its output is {tuple(question.output.shape[1:])}, the explainer's {explainer.classes} classes",
-            "Train an explainer for this model",
-        )
-    advice = "grad_cam" if question.model.differentiable else "rise"
-    told = [explainer.warning(c, question.model.label(c), advice) for c in dict.fromkeys(classes)]
-    if doubtful := [text for text in told if text]:
-        more = f" The same goes for {len(doubtful) - 1} more of these classes." if len(doubtful) > 1 else ""
-        warnings.warn(doubtful[0] + more, UserWarning, stacklevel=1)
-    return classes
 
 
 def unit(maps: Tensor) -> Tensor:
@@ -215,13 +134,3 @@ def shares_below(maps: Tensor) -> Tensor:
     flat = maps.flatten(1).contiguous()
     lower = torch.searchsorted(flat.sort(1).values, flat)
     return (lower / max(1, flat.shape[1] - 1)).reshape(maps.shape)
-
-
-def explainer_notes(explainer: Explainer) -> Json:
-    """Return what a result remembers of the explainer that made it."""
-    return {
-        "classes covered": len(explainer.covered),
-        "classes": explainer.classes,
-        "settings": explainer.settings,
-        "steps": explainer.record.get("steps"),
-    }

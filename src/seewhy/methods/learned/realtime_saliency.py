@@ -29,31 +29,30 @@ Departures
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, ClassVar
+from typing import ClassVar
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from seewhy.errors import DoesNotFit
-from seewhy.methods.base import METHODS, Cost, Estimate, Method, Native, Paper, require
+from seewhy.methods.base import METHODS, Paper, require
 from seewhy.methods.learned.auxiliary import auxiliary_features
-from seewhy.methods.learned.explainer import Explainer, misfit, open_explainer
+from seewhy.methods.learned.explainer import Explainer
 from seewhy.methods.learned.masking_model import MaskingModel, unpacked
-from seewhy.methods.learned.ptame import asked_classes, explainer_notes
+from seewhy.methods.learned.trained import Trained
 from seewhy.models.model import Model
 from seewhy.question import Question
-from seewhy.types import Json, Size
+from seewhy.types import Batch, Cells
 
 _MODELS: WeakKeyDictionary[Explainer, tuple[MaskingModel, Tensor]] = WeakKeyDictionary()
 
 
 @METHODS.register
 @dataclass(frozen=True)
-class RealtimeSaliency(Method):
+class RealtimeSaliency(Trained):
     """A mask from a masking model that was trained for the explained model.
 
     Parameters
@@ -66,7 +65,6 @@ class RealtimeSaliency(Method):
 
     name: ClassVar[str] = "realtime_saliency"
     title: ClassVar[str] = "Real-time saliency"
-    native: ClassVar[Native] = "layer grid"
     paper: ClassVar[Paper] = Paper(
         "Real Time Image Saliency for Black Box Classifiers",
         "Dabkowski, Gal",
@@ -74,83 +72,32 @@ class RealtimeSaliency(Method):
         "https://arxiv.org/abs/1705.07857",
     )
 
-    explainer: str | None = None
     confidence: float = 0.0
 
     def __post_init__(self) -> None:
         require(isfinite(self.confidence), "Asked for a confidence", self.confidence, "Give a finite number")
 
-    @property
-    def signed(self) -> bool:
-        """See `Method.signed`."""
-        return False
-
-    def cost(self, size: Size) -> Cost:
-        """See `Method.cost`."""
-        return Cost(1)
-
-    def unfit(self, model: Model) -> str:
-        """See `Method.unfit`."""
-        return misfit(self.explainer, self.name, model)
-
-    def estimate(self, question: Question) -> Iterator[Estimate]:
-        """See `Method.estimate`."""
-        explainer = open_explainer(self.explainer or "")
-        classes = asked_classes(question, explainer, self.title)
+    def drawing(
+        self, explainer: Explainer, question: Question, classes: Sequence[int]
+    ) -> Callable[[int, int], Cells]:
+        """See `Trained.drawing`."""
         masking, row = _masking_model(explainer, question.x.device)
         rows = row[torch.tensor(classes)].to(question.x.device)
 
-        def masks(start: int, stop: int) -> Tensor:
+        def masks(start: int, stop: int) -> Cells:
             with torch.no_grad():
-                x, look = question.x[start:stop], question.model.preprocess
-                drawn: Tensor = masking(
-                    auxiliary_features(explainer, x, look), rows[start:stop], self.confidence
-                )
+                features = auxiliary_features(explainer, question.x[start:stop], question.model.preprocess)
+                drawn: Cells = masking(features, rows[start:stop], self.confidence)
                 return drawn
 
-        native = torch.cat(list(question.in_batches(len(question.x), masks, self.title)))
-        notes: Json = {
-            "auxiliary": {**(explainer.auxiliary or {}), "passes": 1},
-            "explainer": explainer_notes(explainer),
-        }
-        trained = tuple({"images that trained the class": explainer.coverage[c]} for c in classes)
-        yield Estimate(native, notes=notes, reliability=trained)
+        return masks
 
-    def all_classes(
-        self, model: Model | nn.Module, inputs: Any, classes: Sequence[int] | None = None
-    ) -> Tensor:
-        """Return the masks of many classes: one pass of the encoder, one of the decoder a class.
-
-        Parameters
-        ----------
-        model
-            The explained model; it is not run.
-        inputs
-            As for a call.
-        classes
-            Which; all covered classes (`Explainer.covered`) when left out.
-
-        Returns
-        -------
-        Tensor
-            `(n, k, rows, columns)` float32 masks in [0, 1] on the finest stage's grid.
-
-        Raises
-        ------
-        DoesNotFit
-            When the explainer is not the model's.
-        """
-        model = model if isinstance(model, Model) else Model(model)
-        if reason := self.unfit(model):
-            raise DoesNotFit(f"Asked {self.title} for masks of {model.name}", f"It does not fit: {reason}")
-        explainer = open_explainer(self.explainer or "")
-        x = model.prepare(inputs).tensor.to(model.device)
+    def every(self, explainer: Explainer, model: Model, x: Batch, classes: Tensor) -> Tensor:
+        """See `Trained.every`; masks lie in [0, 1], and each costs a pass of the decoder."""
         masking, row = _masking_model(explainer, x.device)
-        wanted = torch.tensor(explainer.covered if classes is None else list(classes))
-        with torch.inference_mode():
-            features = auxiliary_features(explainer, x, model.preprocess)
-            each = [masking(features, r.to(x.device).expand(len(x)), self.confidence) for r in row[wanted]]
-            return torch.stack(each, 1).cpu()
+        features = auxiliary_features(explainer, x, model.preprocess)
+        each = [masking(features, r.to(x.device).expand(len(x)), self.confidence) for r in row[classes]]
+        return torch.stack(each, 1)
 
 
 def _masking_model(explainer: Explainer, device: torch.device) -> tuple[MaskingModel, Tensor]:
