@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[2]
 RECORDS = ROOT / "benchmarks" / "records"
 LOWER = ("AD100", "AD50", "AD15", "deletion")
 ORDER = ("AD100", "IC100", "AD50", "IC50", "AD15", "IC15", "deletion", "insertion", "road")
+COMPOSITIONS = ("mobilenet-v2-itself", "mobilenet-v2", "efficientnet-lite0")
+"""Records of studies on compositions of photos."""
 BASELINES = ("random", "centre", "edges")
 Json = dict[str, Any]
 
@@ -112,10 +114,11 @@ def verdict(numbers: Json) -> str:
     return f"Of the six AD and IC, {'; '.join(said)}."
 
 
-def photos(record: Json) -> str:
-    """Return the section of one explained model on compositions."""
-    trained = record["trained"]
-    text = [f"\n## Compositions of photos: {record['model']}, auxiliary network {record['auxiliary']}\n"]
+def photos(record: Json, key: str) -> str:
+    """Return the section of one explained model on compositions, with the picture of that key."""
+    trained, own = record["trained"], record["model"] == record["auxiliary"]
+    auxiliary = "the network itself" if own else record["auxiliary"]
+    text = [f"\n## Compositions of photos: {record['model']}, auxiliary network {auxiliary}\n"]
     for name, about in trained.items():
         r, c = about["record"], about["coverage"]
         text.append(
@@ -124,7 +127,7 @@ def photos(record: Json) -> str:
             "with at least 100 images."
         )
     text.append(f"\nOn {record['device']}, torch {record['torch']}. Chosen: {record['chosen']}.")
-    picture = f"images/learned-{record['model']}.png"
+    picture = f"images/learned-{key}.png"
     if (ROOT / "docs" / picture).exists():
         text.append(f"\n![Maps of compositions side by side]({picture})")
     for title, group in record["results"].items():
@@ -213,18 +216,19 @@ def speed(record: Json) -> str:
     return "\n".join(lines) + "\n"
 
 
+SECTIONS = {"fashion": fashion, "speed": speed}
+
+
 def main() -> None:
     """Write docs/learned.md from the records that are there."""
     parts = [HEAD]
-    for name, section in (
-        ("mobilenet-v2", photos),
-        ("efficientnet-lite0", photos),
-        ("fashion", fashion),
-        ("speed", speed),
-    ):
-        file = RECORDS / f"learned-{name}.json"
-        if file.exists():
-            parts.append(section(json.loads(file.read_text(encoding="utf-8"))))
+    records = {
+        name: json.loads(file.read_text(encoding="utf-8"))
+        for name in (*COMPOSITIONS, "fashion", "speed")
+        if (file := RECORDS / f"learned-{name}.json").exists()
+    }
+    parts += [photos(records[name], name) for name in COMPOSITIONS if name in records]
+    parts += [section(records[name]) for name, section in SECTIONS.items() if name in records]
     commands = (
         "\n## Again\n\n```\n"
         "python -m benchmarks.learned.material --stamps STAMPS --photos PHOTOS ... --out material.npz\n"

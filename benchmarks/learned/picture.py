@@ -1,6 +1,7 @@
 """Maps of compositions side by side, from what `benchmarks.learned.photos` left in --out.
 
-`python -m benchmarks.learned.picture --out DIR --model NAME` writes docs/images/learned-NAME.png.
+`python -m benchmarks.learned.picture --out DIR --model NAME` writes docs/images/learned-NAME.png; --name
+names it otherwise.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.learned.picture")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", default="mobilenet-v2")
+    parser.add_argument("--name", help="of the picture; the model's when left out")
     arguments = parser.parse_args()
     drawn, columns = rows(arguments.out, arguments.model)
     picture = contact_sheet(drawn, columns, cell=150, look=Look(), caption=CAPTION)
@@ -62,7 +64,9 @@ def main() -> None:
     picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
         file, "PNG", optimize=True
     )
-    write_atomically(ROOT / "docs" / "images" / f"learned-{arguments.model}.png", file.getvalue())
+    write_atomically(
+        ROOT / "docs" / "images" / f"learned-{arguments.name or arguments.model}.png", file.getvalue()
+    )
 
 
 if __name__ == "__main__":
