@@ -32,6 +32,11 @@ def images(n: int) -> Tensor:
     return networks.batch((3, 32, 32), n=n)
 
 
+def explained(model: Model, method: str, name: str, batch: int) -> Attribution:
+    """Return maps of ten images; in fp32 by name, so that the network itself answers."""
+    return seewhy.explain(model, images(10), method, 1, layer=name, batch_size=batch, precision="fp32")
+
+
 def layer(model: Model) -> str:
     """Return a late layer: the default."""
     return seewhy.explain(model, images(1), "grad_cam").provenance["layer"]
@@ -43,9 +48,9 @@ def test_several_batches_pass_once(method: str) -> None:
     model = Model(net)
     name = layer(model)
     net.samples = 0
-    found = seewhy.explain(model, images(10), method, 1, layer=name, batch_size=4)
+    found = explained(model, method, name, 4)
     assert net.samples == 10
-    whole = seewhy.explain(model, images(10), method, 1, layer=name, batch_size=10)
+    whole = explained(model, method, name, 10)
     torch.testing.assert_close(found.native, whole.native, rtol=1e-4, atol=1e-5)
 
 
@@ -53,10 +58,10 @@ def test_what_would_hold_too_much_passes_again(monkeypatch: pytest.MonkeyPatch) 
     net = Counted()
     model = Model(net)
     name = layer(model)
-    kept = seewhy.explain(model, images(10), "grad_cam", 1, layer=name, batch_size=4)
+    kept = explained(model, "grad_cam", name, 4)
     monkeypatch.setattr(question, "_KEPT", 0)
     net.samples = 0
-    again = seewhy.explain(model, images(10), "grad_cam", 1, layer=name, batch_size=4)
+    again = explained(model, "grad_cam", name, 4)
     assert net.samples == 10 + 6  # the first batch is kept in any case
     assert torch.equal(again.native, kept.native)
 
