@@ -28,8 +28,8 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 import seewhy
+from benchmarks.learned.comparison import KEEPS, Json, note
 from benchmarks.learned.page import LOWER
-from benchmarks.learned.photos import KEEPS, Json, note
 from seewhy.attribution import Attribution
 from seewhy.errors import DoesNotFit
 from seewhy.execution import Execution

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 import seewhy
-from benchmarks.learned.photos import Json, note
+from benchmarks.learned.comparison import Json, note
 from seewhy.execution import Execution
 from seewhy.files import write_atomically
 from seewhy.methods.learned.auxiliary import auxiliary_features
