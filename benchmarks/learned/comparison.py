@@ -42,6 +42,8 @@ AS_RANKS = ("Grad-CAM", "RISE, 4,000 masks")
 """Whose maps are also looked at as ranks of that power, where ours are."""
 SLOW = ("score_cam", "rise")
 """Methods that may be asked about the first pictures of a group only."""
+WITH_SLOW = ", with Score-CAM and RISE"
+"""What the title of such pictures ends with."""
 COVERED = "covered classes"
 EXTREMAL = "covered classes, with extremal perturbation"
 """The first of them, since extremal perturbation takes long."""
@@ -218,7 +220,7 @@ def measured(
             "pixels": next(iter(maps.values())).pixels[:8],
             "classes": classes[:8],
         },
-        arguments.out / f"{model.name}-{title.replace(',', '').replace(' ', '-')}-maps.pt",
+        examples(arguments.out, model.name, title),
     )
     means = {name: float(a.values.mean()) for name, a in maps.items()}
     return {
@@ -229,6 +231,11 @@ def measured(
         "numbers": numbers,
         "mean of the map": means,
     }
+
+
+def examples(folder: Path, model: str, title: str) -> Path:
+    """Return the file of the maps of a group's first pictures."""
+    return folder / f"{model}-{title.replace(',', '').replace(' ', '-')}-maps.pt"
 
 
 def group(
@@ -256,13 +263,13 @@ def stages(
     jobs: dict[str, tuple[str, Json]], whole: int, arguments: argparse.Namespace, title: str
 ) -> dict[int, tuple[str, dict[str, tuple[str, Json]]]]:
     """Return by number of pictures, falling: a title, and the methods that join there."""
-    few = min(arguments.slow, whole)
+    few = min(arguments.slow if title == COVERED else arguments.slow_others, whole)
     if few == whole:
         found = {whole: (title, jobs)}
     else:
         late = {name: job for name, job in jobs.items() if job[0] in SLOW}
         soon = {name: job for name, job in jobs.items() if job[0] not in SLOW}
-        found = {whole: (title, soon), few: (f"{title}, with Score-CAM and RISE", late)}
+        found = {whole: (title, soon), few: (f"{title}{WITH_SLOW}", late)}
     if title == COVERED and arguments.extremal:
         steps = 5 if arguments.quick else 800
         count = min(arguments.extremal, few)

@@ -194,8 +194,9 @@ def main() -> None:
         "--curves", type=int, default=1000, help="at most so many by deletion, insertion and ROAD"
     )
     parser.add_argument(
-        "--slow", type=int, default=1000, help="at most so many of a group with Score-CAM and RISE"
+        "--slow", type=int, default=1000, help="at most so many of covered classes by Score-CAM and RISE"
     )
+    parser.add_argument("--slow-others", type=int, default=1000, help="at most so many of other groups")
     parser.add_argument(
         "--extremal", type=int, default=60, help="the first so many with extremal perturbation, too"
     )

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 import seewhy
+from benchmarks.learned.comparison import WITH_SLOW, examples
 from benchmarks.learned.page import BASELINES, ROOT
 from seewhy.files import write_atomically
 from seewhy.show import Look, Panel, Row, contact_sheet
@@ -33,7 +34,8 @@ def rows(folder: Path, model: str) -> tuple[list[Row], list[str]]:
     found: list[Row] = []
     shown: list[str] = []
     for group, (most, told) in GROUPS.items():
-        file = folder / f"{model}-{group.replace(' ', '-')}-maps.pt"
+        all_methods, some = examples(folder, model, group + WITH_SLOW), examples(folder, model, group)
+        file = all_methods if all_methods.exists() else some
         if not file.exists():
             continue
         kept = torch.load(file, weights_only=True)

@@ -284,7 +284,8 @@ class PTAMETraining(Training):
     Parameters
     ----------
     auxiliary
-        Spec of the frozen image network that gives the features (in Python also one's own: `provide`).
+        Spec of the frozen image network that gives the features (in Python also one's own: `provide`). It may
+        be the explained network: its evidence for a class is then the model's own.
     stages
         Names of its layers; four are found when left out.
     ce
