@@ -185,15 +185,17 @@ def mapped(
     jobs: dict[str, tuple[str, Json]],
     arguments: argparse.Namespace,
     title: str,
+    *,
+    ranks: bool,
 ) -> tuple[dict[str, Attribution], dict[str, float]]:
-    """Return maps by the names of methods, made method by method, and seconds an image."""
+    """Return maps by the names of methods, and seconds an image; of some methods also as ranks."""
     maps: dict[str, Attribution] = {}
     seconds: dict[str, float] = {}
     for name, (method, parameters) in jobs.items():
         a = maps[name] = explained(model, inputs, method, classes, parameters, arguments)
         seconds[name] = a.provenance["seconds"] / len(inputs)
         note(f"{title}: {name}, {seconds[name]:.4f} s an image")
-        if name in AS_RANKS and any("gamma" in job for job in jobs):
+        if name in AS_RANKS and ranks:
             flat = shares_below(a.native).pow(GAMMA)
             maps[f"{name} as ranks, gamma {GAMMA:g}"] = Attribution(None, flat, a.pixels, a.provenance)
     return maps, seconds
@@ -250,10 +252,11 @@ def group(
     maps: dict[str, Attribution] = {}
     seconds: dict[str, float] = {}
     results: Json = {}
+    ranks = any("gamma" in name for name in jobs)
     for count, (told, some) in stages(jobs, len(inputs), arguments, title).items():
         part = Inputs(inputs.tensor[:count], inputs.names[:count])
         maps = {name: first(a, count) for name, a in maps.items()}
-        more, taken = mapped(model, part, classes[:count], some, arguments, told)
+        more, taken = mapped(model, part, classes[:count], some, arguments, told, ranks=ranks)
         maps, seconds = maps | more, seconds | taken
         results[told] = measured(model, part, classes[:count], maps, seconds, arguments, told)
     return results
