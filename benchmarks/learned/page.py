@@ -45,19 +45,20 @@ stands here was chosen on pictures that are neither trained on nor tested. Inter
 over pictures. Bold is the best of a column, baselines aside. The mean of a map is that of its values as the
 method leaves them.
 
-**On compositions RISE stays the better order of pixels**: by deletion, insertion and ROAD it is far ahead
-of P-TAME, and Grad-CAM is not behind it. By average drop and increase in confidence, where mobilenet-v2 is
+**On compositions RISE stays the better order of pixels**: by deletion, insertion and ROAD it is far ahead of
+P-TAME, and Grad-CAM is not behind it. By average drop and increase in confidence, where mobilenet-v2 is
 explained by its own features (it is the auxiliary network, too), "ranked" as ranks of power 0.05 is ahead of
-Grad-CAM on all six of 320 pictures, of Grad-CAM as ranks of the same power on five, and of RISE, which 112 of
-them were asked of, on two (AD100 and AD15; AD50 is 28.6 and 28.3). Where efficientnet-lite0 is the auxiliary
-network (another study, on other pictures), "ranked" as ranks of power 0.05 is ahead of
+Grad-CAM on all six of 320 pictures and of Grad-CAM as ranks of the same power on five. Of the 112 that RISE
+was asked about, too, it is ahead of RISE on two (AD100 and AD15; AD50 is 28.6 and 28.3) and of Grad-CAM on
+five, not by IC15. Times of that study were taken while the machine had other work. Where efficientnet-lite0
+is the auxiliary network (an earlier study, on other pictures), "ranked" as ranks of power 0.05 is ahead of
 Grad-CAM on five of six, not by IC50 (40.0 and 41.6 per cent of 320 pictures), and of RISE on three: AD100,
-and AD15 and IC15, where little is shown. As ranks of the same power Grad-CAM is ahead of it on three and
-RISE on four. On new objects of covered classes it is ahead of Grad-CAM on all six. **On classes with fewer
-than 100 images** RISE is ahead of it on five and Grad-CAM as ranks on all six; maps of the paper's loss are
-behind all others there by AD and IC. Extremal perturbation, which asks for one region of a given size, is
-behind Grad-CAM by AD on the 32 pictures that it was asked about. Where efficientnet-lite0 is explained and
-the weaker mobilenet-v2 is the auxiliary network (an earlier study, before "ranked"), P-TAME does not reach
+and AD15 and IC15, where little is shown. As ranks of the same power Grad-CAM is ahead of it on three and RISE
+on four. On new objects of covered classes it is ahead of Grad-CAM on all six. **On classes with fewer than
+100 images** RISE is ahead of it on five and Grad-CAM as ranks on all six; maps of the paper's loss are behind
+all others there by AD and IC. Extremal perturbation, which asks for one region of a given size, is behind
+Grad-CAM by AD on the 32 pictures that it was asked about. Where efficientnet-lite0 is explained and the
+weaker mobilenet-v2 is the auxiliary network (the earliest study, before "ranked"), P-TAME does not reach
 RISE.
 
 **Where every class is covered** (Fashion-MNIST, below) RISE stays the better order of pixels: it is ahead of
