@@ -68,7 +68,8 @@ def wiring(module: nn.Module) -> tuple[object, ...]:
     """Return what changes when a call of `module` may run something else, with the same weights.
 
     That is so when a module below it is exchanged, a hook is registered or removed, or a `forward` is put on
-    a module. Copies of the network that are kept do what it did when they were made.
+    a module. Copies of the network that are kept do what it did when they were made. The parts are good for
+    comparing only.
     """
     changed = []
     for m in parts(module)[0]:
