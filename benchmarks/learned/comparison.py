@@ -159,7 +159,7 @@ def untrained(file: Path) -> Path:
     alone = {
         **made.tensors,
         "fusion": torch.zeros_like(made.tensors["fusion"]),
-        "trust": torch.ones_like(made.tensors["trust"]),
+        "trust": 0.5 ** torch.arange(len(made.tensors["trust"])).flip(0),
     }
     return replace(made, tensors=alone).save(file.with_name(f"evidence-{file.name}"))
 

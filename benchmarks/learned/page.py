@@ -10,6 +10,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from benchmarks.learned.photos import EVIDENCE
+from benchmarks.learned.speed import WITH
 from seewhy.files import write_atomically
 
 ROOT = Path(__file__).parents[2]
@@ -203,10 +205,16 @@ def speed(record: Json) -> str:
         f"{record['torch']}. On a processor, seconds are of its own time. A ratio is the median "
         "over rounds.\n"
     ]
-    one, batch = (record[f"features and head over auxiliary forward and head, {n}"] for n in ("one", "batch"))
+    one, batch, one_more, batch_more = (
+        record[f"features and head over auxiliary forward and head, {n}{kind}"]
+        for kind in ("", WITH)
+        for n in ("one", "batch")
+    )
     lines.append(
         f"A single map costs {one:.2f} times the auxiliary network's pass and the head, in batches "
-        f"{batch:.2f} times. A step of training costs {record['training step over floor']:.2f} times its "
+        f"{batch:.2f} times; with evidence in {EVIDENCE} layers {one_more:.2f} and {batch_more:.2f} times. "
+        f"Processors ask a folded copy of the auxiliary network, which the pass beside it is not. A step of "
+        f"training costs {record['training step over floor']:.2f} times its "
         "floor (a clean pass of the explained network and a masked one, forward and backward, as it stands); "
         "with the pass of the auxiliary network, as it stands, the floor would be "
         f"{record['floor and auxiliary forward over floor']:.2f}. Training asks copies of the networks whose "

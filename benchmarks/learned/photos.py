@@ -31,6 +31,8 @@ from seewhy.training.schedule import Schedule
 
 CHOICE, TRAIN = 7, 0
 """Seeds of the compositions."""
+EVIDENCE = 3
+"""Layers of evidence: as many as cost no more than a third of a pass."""
 RANKED_RATE = 0.3
 """Of the learning rate: evidence is a better start than random rows, and a high rate loses it."""
 
@@ -48,7 +50,7 @@ def variants(
     made = {"paper": PTAMETraining(auxiliary)} if paper else {}
     if ranked:
         made["ours, ranked"] = PTAMETraining(
-            auxiliary, ce=1.0, objective="ranked", shared=True, evidence=True
+            auxiliary, ce=1.0, objective="ranked", shared=True, evidence=EVIDENCE
         )
     for a in areas:
         made[f"ours, area {a:g}"] = PTAMETraining(auxiliary, ce=1.0, area=a, shared=True)

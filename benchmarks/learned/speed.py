@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor
 
 import seewhy
 from benchmarks.learned.comparison import Json, note
+from benchmarks.learned.photos import EVIDENCE
 from seewhy.execution import Execution
 from seewhy.files import write_atomically
 from seewhy.methods.learned.auxiliary import auxiliary_features
@@ -61,6 +63,8 @@ class Noise(Source):
         return self.x[:0]
 
 
+WITH = f", evidence in {EVIDENCE} layers"
+"""What is measured beside the plain head."""
 WARM = 3
 """Steps of training that do not count."""
 
@@ -128,7 +132,10 @@ def study(arguments: argparse.Namespace) -> Json:
     x = torch.randn(arguments.batch, *shape, device=device)
     training, source = PTAMETraining(arguments.auxiliary), Noise(x)
     schedule = Schedule(2, 2, checkpoint=0)
-    file = train(training, model, source, schedule, Execution(device=device)).save(arguments.out / "speed")
+    files = {}
+    for kind, layers in (("", 0), (WITH, EVIDENCE)):
+        made = train(replace(training, evidence=layers), model, source, schedule, Execution(device=device))
+        files[kind] = made.save(arguments.out / f"speed-{layers}")
     found: Json = {
         "batch": arguments.batch,
         "device": torch.cuda.get_device_name() if device.startswith("cuda") else "processor",
@@ -138,7 +145,7 @@ def study(arguments: argparse.Namespace) -> Json:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of coverage
         for size, inputs in (("one", x[:1]), ("batch", x)):
-            maps(found, size, inputs, file, model, auxiliary, arguments)
+            maps(found, size, inputs, files, model, auxiliary, arguments)
             note(json.dumps(found))
     steps(found, x, training, source, model, auxiliary, arguments)
     return found
@@ -148,47 +155,50 @@ def maps(
     found: Json,
     size: str,
     x: Batch,
-    file: Path,
+    files: dict[str, Path],
     model: Model,
     auxiliary: Model,
     arguments: argparse.Namespace,
 ) -> None:
     """Measure explanations, in turn with what they are compared with."""
     rise = f"RISE end to end, one, {arguments.masks} masks"
-    device, method, explainer = arguments.device, PTAME(explainer=str(file)), open_explainer(file)
-    head, row = head_of(explainer, x.device)
-    classes = row.to(x.device)[torch.zeros(len(x), dtype=torch.long, device=x.device)]
     seen = translated(x, model.preprocess, auxiliary)
-    features = auxiliary_features(explainer, x, model.preprocess)
-
-    def auxiliary_alone() -> None:
-        auxiliary.answer(seen)
-
-    def one_pass() -> None:
-        head(auxiliary_features(explainer, x, model.preprocess), classes)
-
-    def whole() -> None:
-        method(model, x, 0)
-
+    forward = f"auxiliary forward, {size}"
     works: dict[str, Callable[[], object]] = {
-        f"auxiliary forward, {size}": auxiliary_alone,
-        f"head, {size}": lambda: head(features, classes),
-        f"features and head, {size}": one_pass,
+        forward: lambda: auxiliary.answer(seen),
         f"model forward, {size}": lambda: model.answer(x),
-        f"P-TAME end to end, {size}": whole,
     }
+    for kind, file in files.items():
+        parts = asked_parts(x, file, model)
+        works |= {f"{name}, {size}{kind}": part for name, part in parts.items()}
     with model.untouched(), auxiliary.untouched(), torch.no_grad():
-        seconds = interleaved(works, device, arguments.repeats)
+        seconds = interleaved(works, arguments.device, arguments.repeats)
         if size == "one":
             rounds = {**works, rise: lambda: seewhy.explain(model, x, "rise", 0, masks=arguments.masks)}
-            once = interleaved(rounds, device, 1, warm=False)
+            once = interleaved(rounds, arguments.device, 1, warm=False)
             found[rise] = once[rise][0]
     found |= {name: statistics.median(values) for name, values in seconds.items()}
-    forward, ours = f"auxiliary forward, {size}", f"P-TAME end to end, {size}"
-    found[f"features and head over auxiliary forward and head, {size}"] = ratio(
-        seconds, f"features and head, {size}", forward, f"head, {size}"
-    )
-    found[f"RISE over P-TAME, {size}"] = found[rise] * len(x) / found[ours]
+    for kind in files:
+        found[f"features and head over auxiliary forward and head, {size}{kind}"] = ratio(
+            seconds, f"features and head, {size}{kind}", forward, f"head, {size}{kind}"
+        )
+        found[f"RISE over P-TAME, {size}{kind}"] = (
+            found[rise] * len(x) / found[f"P-TAME end to end, {size}{kind}"]
+        )
+
+
+def asked_parts(x: Batch, file: Path, model: Model) -> dict[str, Callable[[], object]]:
+    """Return the head alone, features with the head, and a whole call, by name."""
+    method, explainer = PTAME(explainer=str(file)), open_explainer(file)
+    head, row = head_of(explainer, x.device)
+    asked = torch.zeros(len(x), 1, dtype=torch.long, device=x.device)
+    classes = row.to(x.device)[asked[:, 0]]
+    features = auxiliary_features(explainer, x, model.preprocess, asked)
+    return {
+        "head": lambda: head(features, classes),
+        "features and head": lambda: head(auxiliary_features(explainer, x, model.preprocess, asked), classes),
+        "P-TAME end to end": lambda: method(model, x, 0),
+    }
 
 
 def steps(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -218,6 +219,24 @@ def test_log_probabilities_keep_small_numbers(activation: Any) -> None:
     assert model.log_probabilities(output)[0, 1].item() == pytest.approx(
         -600 if activation == "softmax" else -300
     )
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_log_odds_are_the_class_against_all_others(activation: Any) -> None:
+    output = torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
+    classes = torch.tensor([0, 1, 2, 3, 0, 1])
+    exact = output.double()
+    p = (exact.softmax(1) if activation == "softmax" else exact.sigmoid()).gather(1, classes[:, None])[:, 0]
+    found = Model(Fixed(), activation=activation).log_odds(output, classes)
+    torch.testing.assert_close(found.double(), (p / (1 - p)).log(), rtol=1e-5, atol=1e-5)
+
+
+def test_log_odds_of_a_sure_answer_are_known_and_have_a_slope() -> None:
+    output = torch.tensor([[40.0, 0.0, 0.0]], requires_grad=True)  # its probability is 1 in single precision
+    odds = Model(Fixed()).log_odds(output, torch.tensor([0]))
+    assert float(odds.detach()) == pytest.approx(40 - math.log(2), rel=1e-5)
+    odds.sum().backward()
+    assert float(output.grad[0, 0]) == pytest.approx(1, rel=1e-5)
 
 
 def test_labels_given_as_labels_are_kept() -> None:

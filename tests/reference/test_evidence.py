@@ -1,4 +1,4 @@
-"""The auxiliary network's evidence: against Zhou's map in float64, and in an explainer's file."""
+"""The auxiliary network's evidence: against Zhou's map and differences in float64, and in a file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import networks
 import seewhy
 from seewhy.errors import BadInput, DoesNotFit
 from seewhy.methods.learned.attention_head import AttentionHead
-from seewhy.methods.learned.evidence import evidence_stage, with_evidence
+from seewhy.methods.learned.evidence import evidence_stages, with_evidence
 from seewhy.methods.learned.explainer import Explainer, provide
 from seewhy.methods.learned.ptame import PTAME, shares_below
-from seewhy.methods.learned.stages import Features, find_stages
+from seewhy.methods.learned.stages import Features, Stage, find_stages
 from seewhy.models.model import Model
 from seewhy.training.attention import PTAMETraining
 from seewhy.training.loop import train
@@ -50,61 +50,104 @@ def images(n: int = 4) -> Tensor:
     return networks.batch((3, 16, 16), n=n, seed=6)
 
 
-def activation_map(net: nn.Sequential, x: Tensor, c: int) -> Tensor:
-    """Zhou et al.: features times the class's weights, float64; of mean 0 and deviation 1."""
-    features = net[:5].double()(x.double())
-    found = (features * net[7].weight.double()[c][:, None, None]).sum(1)
+def class_map(net: nn.Sequential, x: Tensor, c: int) -> Tensor:
+    """Zhou et al., of log(p / (1 - p)) in place of the score, float64; of mean 0 and deviation 1.
+
+    The slope of the log-odds in score j is 1 for the class, and minus the share that j has of the others.
+    """
+    with torch.no_grad():
+        features = net[:5].double()(x.double())
+        scores = net[5:].double()(features)[0]
+        others = scores.clone()
+        others[c] = float("-inf")
+        slope = -others.softmax(0)
+        slope[c] = 1
+        return standard((features * (slope @ net[7].weight)[:, None, None]).sum(1))
+
+
+def odds_times_slope(net: nn.Sequential, x: Tensor, c: int) -> Tensor:
+    """The same at the first rectifier, its slope by differences of the log-odds in float64."""
+    front, rest = net[:3].double(), net[3:].double()
+    with torch.no_grad():
+        cells = front(x.double())
+        step = 1e-6 * torch.eye(cells.numel(), dtype=torch.float64).reshape(-1, *cells.shape[1:])
+        scores = rest(torch.cat([cells + step, cells - step]))
+        p = scores.softmax(1)[:, c]
+        above, below = (p / (1 - p)).log().chunk(2)
+        slope = ((above - below) / 2e-6).reshape(cells.shape)
+        return standard((slope * cells).sum(1))
+
+
+def standard(found: Tensor) -> Tensor:
     found = found - found.mean((1, 2), keepdim=True)
     return found / found.square().mean((1, 2), keepdim=True).sqrt()
 
 
-def test_evidence_is_the_class_activation_map() -> None:
-    auxiliary, x = helper(), images()
-    stage = evidence_stage(auxiliary, helper(), (3, 16, 16))
-    features = Features(auxiliary, find_stages(auxiliary, (3, 16, 16), ("2", "4")))
+def layered(count: int) -> tuple[Features, tuple[Stage, ...]]:
+    auxiliary = helper()
+    stages = find_stages(auxiliary, (3, 16, 16), ("2", "4"))
+    return Features(auxiliary, stages), evidence_stages(auxiliary, helper(), stages, (3, 16, 16), count)
+
+
+def test_evidence_is_slope_times_activation_of_the_log_odds() -> None:
+    x = images()
     classes = torch.tensor([[0, 3], [1, 1], [2, 4], [4, 0]])
-    *maps, found = with_evidence(features, stage, x, classes)
+    *maps, fine, last = with_evidence(*layered(2), x, classes)
     assert [m.shape[1] for m in maps] == [6, 9]
-    assert not any(m.requires_grad for m in (*maps, found))
+    assert not any(m.requires_grad for m in (*maps, fine, last))
     for i in range(4):
         for k in range(2):
-            want = activation_map(helper().module, x[i : i + 1], int(classes[i, k]))[0]
-            torch.testing.assert_close(found[i, k].double(), want, rtol=1e-4, atol=1e-5)
+            c = int(classes[i, k])
+            for found, reference in ((last, class_map), (fine, odds_times_slope)):
+                want = reference(helper().module, x[i : i + 1], c)[0]
+                torch.testing.assert_close(found[i, k].double(), want, rtol=1e-3, atol=1e-4)
 
 
-def test_evidence_of_another_class_is_another() -> None:
-    """A planted bug: the slope of the wrong class is noticed."""
-    auxiliary, x = helper(), images()
-    stage = evidence_stage(auxiliary, helper(), (3, 16, 16))
-    features = Features(auxiliary, find_stages(auxiliary, (3, 16, 16), ("2", "4")))
-    found = with_evidence(features, stage, x, torch.ones(4, 1, dtype=torch.long))[-1]
-    assert not torch.allclose(found[0, 0].double(), activation_map(helper().module, x[:1], 0)[0], atol=0.1)
+def test_evidence_of_another_class_or_of_the_score_is_another() -> None:
+    """Planted bugs: the slope of the wrong class, and that of the score, are noticed."""
+    x = images()
+    found = with_evidence(*layered(1), x, torch.ones(4, 1, dtype=torch.long))[-1]
+    net = helper().module
+    assert not torch.allclose(found[0, 0].double(), class_map(net, x[:1], 0)[0], atol=0.1)
+    with torch.no_grad():
+        score = standard((net[:5](x[:1].double()) * net[7].weight[1][:, None, None]).sum(1))[0]
+    assert not torch.allclose(found[0, 0].double(), score, atol=0.1)
+
+
+def test_evidence_in_more_layers_than_there_are_is_refused() -> None:
+    with pytest.raises(DoesNotFit, match="It has 2 to read it in: 2, 4"):
+        layered(3)
+    with pytest.raises(BadInput, match="0 or more"):
+        PTAMETraining("any", evidence=-1)
 
 
 @pytest.mark.parametrize("names", [OTHERS, None])
 def test_networks_of_other_classes_are_refused(names: tuple[str, ...] | None) -> None:
     with pytest.raises(DoesNotFit, match="do not name the same classes"):
-        evidence_stage(helper(), Model(networks.cnn(), labels=names), (3, 16, 16))
+        evidence_stages(helper(), Model(networks.cnn(), labels=names), (), (3, 16, 16), 1)
 
 
 def test_the_head_adds_evidence_to_its_map() -> None:
-    head = AttentionHead((6, 9), 5, shared=True, evidence=True).eval()
-    features = [torch.randn(2, 6, 8, 8), torch.randn(2, 9, 4, 4), torch.randn(2, 1, 4, 4)]
+    head = AttentionHead((6, 9), 5, shared=True, evidence=2).eval()
+    features = [torch.randn(2, c, n, n) for c, n in ((6, 8), (9, 4), (1, 8), (1, 4))]
     classes = torch.tensor([1, 3])
     wide = interpolate(features[-1], (8, 8), mode="bilinear")[:, 0]
-    torch.testing.assert_close(head(features, classes), wide)  # before training it is the map
+    beginning = 0.5 * features[2][:, 0] + wide  # a layer counts half as much as the one behind it
+    torch.testing.assert_close(head(features, classes), beginning)
     with torch.no_grad():
         head.fusion.normal_()
         head.shared.normal_()
-        head.trust.fill_(0.4)
+        head.trust.copy_(torch.tensor([0.2, 0.4]))
     bare = AttentionHead((6, 9), 5, shared=True)
     bare.load_state_dict({k: v for k, v in head.state_dict().items() if k != "trust"})
     bare.eval()
-    torch.testing.assert_close(head(features, classes), bare(features[:2], classes) + 0.4 * wide)
-    several = [*features[:2], features[2].expand(-1, 5, -1, -1) * torch.arange(5.0)[:, None, None]]
+    added = 0.2 * features[2][:, 0] + 0.4 * wide
+    torch.testing.assert_close(head(features, classes), bare(features[:2], classes) + added)
+    factors = torch.arange(5.0)[:, None, None]
+    several = [*features[:2], *(e.expand(-1, 5, -1, -1) * factors for e in features[2:])]
     every = head.every(several, torch.arange(5))
     for c in range(5):
-        one = [*features[:2], several[2][:, c : c + 1]]
+        one = [*features[:2], *(e[:, c : c + 1] for e in several[2:])]
         torch.testing.assert_close(every[:, c], head(one, torch.full((2,), c)), rtol=1e-4, atol=1e-5)
     again, row = AttentionHead.unpacked(head.packed([3, 0, 9, 0, 1]), 5)
     torch.testing.assert_close(
@@ -112,7 +155,7 @@ def test_the_head_adds_evidence_to_its_map() -> None:
     )
 
 
-def trained(objective: Objective = "ranked", *, evidence: bool = True) -> tuple[Explainer, Model]:
+def trained(objective: Objective = "ranked", *, evidence: int = 2) -> tuple[Explainer, Model]:
     model = Model(networks.cnn(), labels=NAMES)
     training = PTAMETraining(
         provide(helper()), stages=("2", "4"), ce=1.0, objective=objective, shared=True, evidence=evidence
@@ -137,14 +180,14 @@ def test_an_explainer_that_takes_evidence_explains(tmp_path: Path) -> None:
     every = PTAME(explainer=str(file)).all_classes(model, x, [1, 3])
     torch.testing.assert_close(shares_below(every[:, 1]), asked.native, atol=2e-2, rtol=0)
     assert made.auxiliary is not None
-    assert made.auxiliary["evidence"] == "4"
+    assert made.auxiliary["evidence"] == ["2", "4"]
 
 
 def test_own_rows_learn_at_a_tenth_of_the_rate() -> None:
     """Adam's first step moves each weight by the rate, whatever its slope."""
     model = Model(networks.cnn(), labels=NAMES)
     training = PTAMETraining(
-        provide(helper()), stages=("2", "4"), ce=1.0, objective="ranked", shared=True, evidence=True
+        provide(helper()), stages=("2", "4"), ce=1.0, objective="ranked", shared=True, evidence=1
     )
     schedule = Schedule(steps=1, batch=8, rate=1e-2, precision="fp32", checkpoint=0, weight_decay=0)
     made = train(training, model, explainers.Images(), schedule).tensors["fusion"]
@@ -154,7 +197,7 @@ def test_own_rows_learn_at_a_tenth_of_the_rate() -> None:
 
 
 def test_the_warning_says_what_an_uncovered_class_is_explained_by() -> None:
-    plain, guessing = trained("paper", evidence=False)[0], trained()[0]
+    plain, guessing = trained("paper", evidence=0)[0], trained()[0]
     index = guessing.coverage.index(0)
     assert "what its auxiliary network holds for it" in guessing.warning(index, "elk", "rise")
     assert "auxiliary" not in plain.warning(index, "elk", "rise")

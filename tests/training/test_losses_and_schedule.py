@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from seewhy.errors import BadInput
-from seewhy.training.losses import area, cross_entropy, generalised_cross_entropy, log_odds, total_variation
+from seewhy.training.losses import area, cross_entropy, generalised_cross_entropy, total_variation
 from seewhy.training.schedule import Schedule
 
 
@@ -45,21 +45,6 @@ def test_cross_entropy_is_torchs() -> None:
     y = torch.tensor([0, 1, 2, 3, 0, 1])
     expected = torch.nn.functional.cross_entropy(logits, y)
     torch.testing.assert_close(cross_entropy(logits.log_softmax(1), y), expected)
-
-
-def test_log_odds_are_the_answer_against_all_others() -> None:
-    logits = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    y = torch.tensor([0, 1, 2, 3, 0, 1])
-    p = logits.softmax(1).gather(1, y[:, None])[:, 0]
-    torch.testing.assert_close(log_odds(logits.log_softmax(1), y), (p / (1 - p)).log())
-
-
-def test_log_odds_of_a_sure_answer_are_known_and_have_a_slope() -> None:
-    logits = torch.tensor([[40.0, 0.0, 0.0]], requires_grad=True)  # its probability is 1 in single precision
-    odds = log_odds(logits.log_softmax(1), torch.tensor([0]))
-    assert float(odds.detach()) == pytest.approx(40 - np.log(2), rel=1e-5)
-    odds.sum().backward()
-    assert float(logits.grad[0, 0]) == pytest.approx(1, rel=1e-5)
 
 
 @pytest.mark.parametrize(("steps", "warm_up"), [(50, 0.3), (7, 0.5), (200, 0.1)])

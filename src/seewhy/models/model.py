@@ -253,6 +253,17 @@ class Model:
             case "none":
                 return output.float().log()
 
+    def log_odds(self, output: Tensor, classes: Tensor) -> Tensor:
+        """Return `(n,)` log(p / (1 - p)) of each sample's class, exact where the model is sure, too.
+
+        1 - p is the sum of the others: where p rounds to 1 it is still known.
+        """
+        own = classes[:, None]
+        if self.activation == "sigmoid":
+            return output.float().gather(1, own)[:, 0]
+        known = self.log_probabilities(output)
+        return known.gather(1, own)[:, 0] - known.scatter(1, own, float("-inf")).logsumexp(1)
+
     def predict(self, source: Any, k: int = 5) -> list[list[Prediction]]:
         """Return the `k` most probable classes of each sample, best first; none without classes."""
         x = self.prepare(source).tensor

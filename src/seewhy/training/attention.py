@@ -28,7 +28,7 @@ from torch.nn.functional import softplus
 from seewhy.errors import DoesNotFit
 from seewhy.methods.base import require
 from seewhy.methods.learned.attention_head import AttentionHead
-from seewhy.methods.learned.evidence import evidence_stage, with_evidence
+from seewhy.methods.learned.evidence import evidence_stages, with_evidence
 from seewhy.methods.learned.explainer import Explainer, auxiliary_network, described
 from seewhy.methods.learned.ptame import scaled
 from seewhy.methods.learned.stages import Features, Stage, find_stages, seen_size, translated
@@ -36,7 +36,7 @@ from seewhy.models.fast_copy import fast_copy
 from seewhy.models.model import Model
 from seewhy.resize import resize
 from seewhy.training.base import TRAININGS, Step, Trainee, Training
-from seewhy.training.losses import area, cross_entropy, generalised_cross_entropy, log_odds, total_variation
+from seewhy.training.losses import area, cross_entropy, generalised_cross_entropy, total_variation
 from seewhy.training.masks import Objective, masks, shown
 from seewhy.types import Batch, Cells, Json, Maps, Rows, Scores, Size
 
@@ -46,6 +46,8 @@ ROWS = 0.1
 A row that is met rarely has little variance in Adam's eyes: one image then moves every weight of it by some
 thirty times the rate, and its map becomes that image's noise.
 """
+TRUST = 10.0
+"""Rate of the weights of layers of evidence: they are few, and begin as a guess."""
 MUCH, TIGHT, LOOSE = 0.5, 1.0, 0.3
 """Shares of shown pixels from the first on have the second as q of "ranked"; those below, the third."""
 
@@ -105,7 +107,8 @@ class AttentionTrainee(Trainee):
     head, loss
         What is trained, and on what.
     evidence
-        Where the auxiliary network's evidence for the class is read; None where the head takes none.
+        The layers in which the auxiliary network's evidence for the class is read; none where the head takes
+        none.
     """
 
     def __init__(
@@ -116,13 +119,13 @@ class AttentionTrainee(Trainee):
         spec: str | None,
         head: AttentionHead,
         loss: AttentionLoss,
-        evidence: Stage | None = None,
+        evidence: tuple[Stage, ...] = (),
     ) -> None:
         self.evidence = evidence
         self.method, self.model, self.features, self.spec = method, model, features, spec
         self.module: AttentionHead = head
         self.loss = loss
-        self.rates = {"fusion": ROWS} if evidence is not None else {}
+        self.rates = {"fusion": ROWS, "trust": TRUST} if evidence else {}
         self.own = features.model is model
         self.asked, self.read = model, features
         self.frozen = (model,) if self.own else (model, features.model)
@@ -136,7 +139,7 @@ class AttentionTrainee(Trainee):
             self.read = replace(self.features, model=self.asked)
         else:
             self.asked = fast_copy(self.model, x)
-            layers += [] if self.evidence is None else [self.evidence.layer]
+            layers += [stage.layer for stage in self.evidence]
             auxiliary = fast_copy(self.features.model, self._seen(x), layers)
             self.read = replace(self.features, model=auxiliary)
 
@@ -160,7 +163,7 @@ class AttentionTrainee(Trainee):
             with self.arithmetic:
                 behind = self.behind(x, mask)
             if w.objective in ("surer", "ranked"):
-                lost = self.odds(output, classes) - self.odds(behind, classes)
+                lost = self.model.log_odds(output, classes) - self.model.log_odds(behind, classes)
                 terms["ce"] = self.less_sure(x, lost).mean()
             else:
                 terms["ce"] = cross_entropy(self.model.log_probabilities(behind), classes)
@@ -176,12 +179,6 @@ class AttentionTrainee(Trainee):
         if self.loss.objective == "surer":
             return softplus(lost)
         return generalised_cross_entropy(lost, torch.where(shown(x) >= MUCH, TIGHT, LOOSE))
-
-    def odds(self, output: Tensor, classes: Rows) -> Tensor:
-        """Return `(n,)` log-odds of each sample's class, without loss where the model is sure."""
-        if self.model.activation == "sigmoid":
-            return output.float().gather(1, classes[:, None])[:, 0]
-        return log_odds(self.model.log_probabilities(output), classes)
 
     def masked(self, x: Batch, mask: Cells) -> Batch:
         """Return inputs behind `(n, rows, columns)` masks."""
@@ -214,8 +211,8 @@ class AttentionTrainee(Trainee):
                 "weights_sha256": self.features.model.weights_hash,
                 "stages": [stage.layer for stage in self.features.stages],
             }
-            if self.evidence is not None:
-                auxiliary["evidence"] = self.evidence.layer
+            if self.evidence:
+                auxiliary["evidence"] = [stage.layer for stage in self.evidence]
         else:
             settings = {**settings, "stages": [stage.layer for stage in self.features.stages]}
         return Explainer(
@@ -233,9 +230,10 @@ class AttentionTrainee(Trainee):
         return [m.float() for m in maps], output
 
     def _features_for(self, x: Batch, classes: Rows) -> list[Tensor]:
-        if self.evidence is None:
+        if not self.evidence:
             return self._features(x)[0]
-        return with_evidence(self.read, self.evidence, self._seen(x), classes[:, None])
+        with torch.autocast(x.device.type, enabled=False):
+            return with_evidence(self.read, self.evidence, self._seen(x), classes[:, None])
 
     def _seen(self, x: Batch) -> Tensor:
         return x if self.own else translated(x, self.model.preprocess, self.features.model)
@@ -253,7 +251,7 @@ def begin(
     bias: bool,
     shared: bool = False,
     plain: bool = False,
-    evidence: Stage | None = None,
+    evidence: tuple[Stage, ...] = (),
     kind: type[AttentionTrainee] = AttentionTrainee,
 ) -> AttentionTrainee:
     """Return a trainee whose head is drawn from a seed; the global generators are not moved."""
@@ -271,7 +269,7 @@ def begin(
             bias=bias,
             shared=shared,
             plain=plain,
-            evidence=evidence is not None,
+            evidence=len(evidence),
         )
     return kind(method, model, features, spec, head.to(model.device), loss, evidence)
 
@@ -307,8 +305,9 @@ class PTAMETraining(Training):
     shared
         Whether classes share a row of the fusion (ours): better maps for classes with few images.
     evidence
-        Whether the map begins with the auxiliary network's own evidence for the class (ours); only where that
-        network names the same classes.
+        In how many layers, from the back, the auxiliary network's own evidence for the class is read (ours),
+        with which the map then begins; only where that network names the same classes. Each costs a pass back
+        as far as it lies.
     """
 
     name: ClassVar[str] = "ptame"
@@ -325,9 +324,10 @@ class PTAMETraining(Training):
     fill: float | None = None
     objective: Objective = "paper"
     shared: bool = False
-    evidence: bool = False
+    evidence: int = 0
 
     def __post_init__(self) -> None:
+        require(self.evidence >= 0, "Asked for evidence in so many layers", self.evidence, "Give 0 or more")
         self._loss()
 
     def _loss(self) -> AttentionLoss:
@@ -349,5 +349,5 @@ class PTAMETraining(Training):
             seed,
             bias=False,
             shared=self.shared,
-            evidence=evidence_stage(auxiliary, model, seen) if self.evidence else None,
+            evidence=evidence_stages(auxiliary, model, stages, seen, self.evidence) if self.evidence else (),
         )

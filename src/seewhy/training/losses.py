@@ -39,16 +39,6 @@ def cross_entropy(log_probabilities: Tensor, classes: Tensor) -> Tensor:
     return -log_probabilities.gather(1, classes[:, None]).mean()
 
 
-def log_odds(log_probabilities: Tensor, classes: Tensor) -> Tensor:
-    """Return `(n,)` log(p / (1 - p)) of each sample's class, from `(n, classes)` log-probabilities.
-
-    1 - p is the sum of the others: where p rounds to 1 it is still known.
-    """
-    own = classes[:, None]
-    others = log_probabilities.scatter(1, own, float("-inf")).logsumexp(1)
-    return log_probabilities.gather(1, own)[:, 0] - others
-
-
 def generalised_cross_entropy(lost: Tensor, q: Tensor) -> Tensor:
     """Return `(n,)` losses `(1 - p**q) / q` of `(n,)` lost log-odds, p = sigmoid(-lost); at most 1 / q.
 

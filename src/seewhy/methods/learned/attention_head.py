@@ -62,8 +62,9 @@ class AttentionHead(nn.Module):
     plain
         Whether features are fused as they are, without branches (L-CAM).
     evidence
-        Whether one more feature, the auxiliary network's evidence for the class, is added to the map (ours).
-        Before training the map is that evidence: rows begin at 0.
+        In how many layers the auxiliary network's evidence for the class is read and added to the map (ours).
+        Before training the map is that evidence, each layer half as much as the one behind it: rows begin
+        at 0.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class AttentionHead(nn.Module):
         shared: bool = False,
         norm: bool = True,
         plain: bool = False,
-        evidence: bool = False,
+        evidence: int = 0,
     ) -> None:
         super().__init__()
         self.channels = tuple(channels)
@@ -84,7 +85,7 @@ class AttentionHead(nn.Module):
         self.fusion = nn.Parameter(torch.zeros(classes, width))
         self.bias = nn.Parameter(torch.zeros(classes)) if bias else None
         self.shared = nn.Parameter(torch.zeros(width)) if shared else None
-        self.trust = nn.Parameter(torch.ones(())) if evidence else None
+        self.trust = nn.Parameter(0.5 ** torch.arange(evidence).flip(0)) if evidence else None
         if not evidence:
             drawn = self.fusion if self.shared is None else self.shared
             nn.init.uniform_(drawn, -(width**-0.5), width**-0.5)
@@ -106,7 +107,7 @@ class AttentionHead(nn.Module):
         ----------
         features
             `(n, channels, rows, columns)` of each stage; then, where it is taken, `(n, 1, rows, columns)` of
-            evidence.
+            each layer of evidence.
         classes
             `(n,)`, the class of each sample.
         """
@@ -118,14 +119,13 @@ class AttentionHead(nn.Module):
             resize(torch.einsum("nchw,nc->nhw", a, part), size)
             for a, part in zip(attended, parts, strict=True)
         ]
-        if evidence is not None:
-            maps.append(resize(evidence[:, 0], size))
+        maps += [resize(e[:, 0], size) for e in evidence]
         return torch.stack(maps).sum(0) + (0 if bias is None else bias[:, None, None])
 
     def every(self, features: Sequence[Tensor], classes: Tensor) -> Tensor:
         """Return `(n, k, rows, columns)` maps of `(k,)` classes, the same for all samples.
 
-        Evidence is `(n, k, rows, columns)` here.
+        Each layer of evidence is `(n, k, rows, columns)` here.
         """
         stages, evidence = self._parted(features)
         attended, (rows, bias) = self.attended(stages), self.rows(classes)
@@ -135,8 +135,8 @@ class AttentionHead(nn.Module):
             one = _enlarged(torch.einsum("nchw,kc->nkhw", a, part), size)
             whole = one if whole is None else whole + one
         assert whole is not None
-        if evidence is not None:
-            whole = whole + _enlarged(evidence, size)
+        for e in evidence:
+            whole = whole + _enlarged(e, size)
         return whole if bias is None else whole + bias[:, None, None]
 
     def packed(self, coverage: Sequence[int]) -> dict[str, Tensor]:
@@ -173,7 +173,7 @@ class AttentionHead(nn.Module):
                 bias="bias" in tensors,
                 norm=False,
                 plain=not channels,
-                evidence="trust" in tensors,
+                evidence=len(tensors.get("trust", ())),
             )
         state = {name: tensors[name].float() for name in ("fusion", "bias", "trust") if name in tensors}
         for i in range(count):
@@ -184,9 +184,13 @@ class AttentionHead(nn.Module):
         row[tensors["covered"].long()] = torch.arange(len(tensors["covered"]))
         return head.eval().requires_grad_(False), row
 
-    def _parted(self, features: Sequence[Tensor]) -> tuple[Sequence[Tensor], Tensor | None]:
-        """Return the stages, and the evidence behind them with its weight."""
-        return (features, None) if self.trust is None else (features[:-1], self.trust * features[-1])
+    def _parted(self, features: Sequence[Tensor]) -> tuple[Sequence[Tensor], list[Tensor]]:
+        """Return the stages, and the layers of evidence behind them, each times its weight."""
+        if self.trust is None:
+            return features, []
+        count = len(self.trust)
+        weighed = [t * e for t, e in zip(self.trust, features[-count:], strict=True)]
+        return features[:-count], weighed
 
 
 def _enlarged(maps: Tensor, size: Size) -> Tensor:

@@ -1,13 +1,19 @@
-"""What the auxiliary network itself holds for a class: its own class activation map, as one more feature.
+"""What the auxiliary network itself holds for a class: where its own layers speak for it, as more features.
 
 A head learns how the features of a class look from images of that class. An auxiliary network that was
-trained on the same classes knows it already: the slope of its score for the class, averaged over cells and
-multiplied with the last map that the score still has a slope in, is a first guess of where the class is, for
-every class and without any training (for a network that averages and then weighs, exactly the map of Zhou et
-al.). The price is the pass that is made anyway and a pass back through what lies behind that map.
+trained on the same classes knows it already: the slope of its log-odds for the class, multiplied with the
+activation cell by cell and summed over channels, is a first guess of where the class is, for every class and
+without any training. At the layer in front of a network's average it is the map of Zhou et al., here of the
+class against all others; finer layers know less of what is there and more of where. It is read in as many
+layers as wanted, from the back. The price is the pass that is made anyway and a pass back to the first of
+these layers.
+
+Log-odds, not scores: what raises the score of every class alike makes no class more probable.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -19,8 +25,10 @@ from seewhy.models.model import Model
 from seewhy.types import Batch, Size
 
 
-def evidence_stage(auxiliary: Model, model: Model, input_shape: Size) -> Stage:
-    """Return the layer in whose cells an auxiliary network's evidence is read.
+def evidence_stages(
+    auxiliary: Model, model: Model, stages: Sequence[Stage], input_shape: Size, count: int
+) -> tuple[Stage, ...]:
+    """Return the layers in whose cells an auxiliary network's evidence is read, finest first.
 
     Parameters
     ----------
@@ -28,13 +36,17 @@ def evidence_stage(auxiliary: Model, model: Model, input_shape: Size) -> Stage:
         The network that gives features.
     model
         The explained model.
+    stages
+        Where it gives features.
     input_shape
         `(c, h, w)` of the auxiliary network's inputs.
+    count
+        How many layers: the last one before the grid is lost, and the stages in front of it.
 
     Raises
     ------
     DoesNotFit
-        When the two do not know the same classes by name, in the same order.
+        When the two do not know the same classes by name, in the same order; when there are not as many.
     """
     if auxiliary.labels is None or model.labels is None or list(auxiliary.labels) != list(model.labels):
         raise DoesNotFit(
@@ -42,17 +54,25 @@ def evidence_stage(auxiliary: Model, model: Model, input_shape: Size) -> Stage:
             "The two do not name the same classes",
             "Leave evidence out, or choose an auxiliary network that was trained on these classes",
         )
-    return find_stages(auxiliary, input_shape, [layers.default_layer(auxiliary, input_shape).name])[0]
+    last = layers.default_layer(auxiliary, input_shape).name
+    named = [*(s.layer for s in stages if s.layer != last), last]
+    if count > len(named):
+        raise DoesNotFit(
+            f"Asked for the evidence of {auxiliary.name} in {count} layers",
+            f"It has {len(named)} to read it in: {', '.join(named)}",
+            "Ask for fewer",
+        )
+    return find_stages(auxiliary, input_shape, named[-count:])
 
 
-def with_evidence(features: Features, stage: Stage, x: Batch, classes: Tensor) -> list[Tensor]:
-    """Return the stages of a network and, last, its evidence for classes.
+def with_evidence(features: Features, evidence: Sequence[Stage], x: Batch, classes: Tensor) -> list[Tensor]:
+    """Return the stages of a network and, behind them, its evidence for classes.
 
     Parameters
     ----------
     features
         The network and its stages.
-    stage
+    evidence
         Where evidence is read.
     x
         `(n, c, h, w)` inputs of that network.
@@ -62,21 +82,27 @@ def with_evidence(features: Features, stage: Stage, x: Batch, classes: Tensor) -
     Returns
     -------
     list of Tensor
-        `(n, channels, rows, columns)` float32 of each stage, finest first; and `(n, k, rows, columns)`, for
-        each class of mean 0 and deviation 1 over the cells.
+        `(n, channels, rows, columns)` float32 of each stage, finest first; and for each layer of evidence
+        `(n, k, rows, columns)`, for each class of mean 0 and deviation 1 over the cells.
     """
     module = features.model.module
-    with torch.enable_grad(), taps.read(module, [stage.layer], differentiable=True) as tapped:
+    named = [stage.layer for stage in evidence]
+    with torch.enable_grad(), taps.read(module, named, differentiable=True) as tapped:
         maps, output = features(x)
-        activation = tapped[stage.layer]
-        scores = output.gather(1, classes).sum(0)
-        slopes = [torch.autograd.grad(score, activation, retain_graph=True)[0] for score in scores]
-    cells = stage.grid.read(activation.detach()).float()
-    found = torch.stack([(_weights(stage, slope) * cells).sum(1) for slope in slopes], 1)
-    found = found - found.mean((2, 3), keepdim=True)
-    deviation = found.square().mean((2, 3), keepdim=True).sqrt()
-    return [*(m.detach().float() for m in maps), found / deviation.clamp_min(1e-12)]
+        activations = [tapped[name] for name in named]
+        odds = [features.model.log_odds(output, column).sum() for column in classes.T]
+        slopes = [torch.autograd.grad(one, activations, retain_graph=True) for one in odds]
+    found = []
+    for i, stage in enumerate(evidence):
+        cells = stage.grid.read(activations[i].detach()).float()
+        found.append(
+            _standard(torch.stack([(stage.grid.read(s[i]).float() * cells).sum(1) for s in slopes], 1))
+        )
+    return [*(m.detach().float() for m in maps), *found]
 
 
-def _weights(stage: Stage, slope: Tensor) -> Tensor:
-    return stage.grid.read(slope).float().mean((2, 3), keepdim=True)
+def _standard(maps: Tensor) -> Tensor:
+    """Return `(n, k, rows, columns)` maps, each of mean 0 and deviation 1; 0 where all cells are equal."""
+    apart = maps - maps.mean((2, 3), keepdim=True)
+    deviation = apart.square().mean((2, 3), keepdim=True).sqrt()
+    return apart / deviation.clamp_min(1e-12)
