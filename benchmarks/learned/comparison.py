@@ -8,7 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,19 +50,38 @@ EXTREMAL = "covered classes, with extremal perturbation"
 Json = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """Compositions of one kind, the model that is asked about them, and its answers."""
+
+    title: str
+    model: Model
+    inputs: Inputs
+    classes: list[int]
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def first(self, count: int, title: str = "") -> Pictures:
+        """Return the first of them, by another title."""
+        inputs = Inputs(self.inputs.tensor[:count], self.inputs.names[:count])
+        return Pictures(title or self.title, self.model, inputs, self.classes[:count])
+
+
 def note(text: str) -> None:
     """Say where the work is."""
     print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
 
 
 def asked(
+    title: str,
     model: Model,
     material: Material,
     count: int,
     wanted: Callable[[Tensor], Tensor],
     device: str,
     seed: int = TEST,
-) -> tuple[Inputs, list[int]]:
+) -> Pictures:
     """Return the first `count` one-object compositions with a sure answer of a wanted class."""
     look = model.preprocess
     assert look is not None
@@ -81,7 +100,7 @@ def asked(
                     kept.append(x[i].cpu())
                     classes.append(int(answer[i]))
                     names.append(f"composition {start + i}")
-    return Inputs(torch.stack(kept), tuple(names)), classes
+    return Pictures(title, model, Inputs(torch.stack(kept), tuple(names)), classes)
 
 
 def peers(model: str, *, quick: bool) -> dict[str, tuple[str, Json]]:
@@ -101,14 +120,7 @@ def first(a: Attribution, count: int) -> Attribution:
     return Attribution(a.values[:count], a.native[:count], a.pixels[:count], facts)
 
 
-def compared(
-    model: Model,
-    inputs: Inputs,
-    classes: list[int],
-    maps: dict[str, Attribution],
-    device: str,
-    curves: int,
-) -> Json:
+def compared(pictures: Pictures, maps: dict[str, Attribution], device: str, curves: int) -> Json:
     """Return, for each method and baseline, each metric's mean and 95 % interval.
 
     Deletion, insertion and ROAD, which take most passes, look at the first `curves` pictures.
@@ -117,10 +129,11 @@ def compared(
     fixed: list[Metric] = [Deletion(steps=56), Insertion(steps=56), ROAD()]
     for keep in (*KEEPS, None):
         metrics = fixed if keep is None else [AverageDrop(keep=keep), IncreaseInConfidence(keep=keep)]
-        count = len(inputs) if keep is not None else min(curves, len(inputs))
-        asked = Inputs(inputs.tensor[:count], inputs.names[:count])
-        named = [first(a, count).noting(method=name) for name, a in maps.items()]
-        result = evaluate(model, asked, named, metrics, classes[:count], device=device, precision="fp32")
+        some = pictures if keep is not None else pictures.first(curves)
+        named = [first(a, len(some)).noting(method=name) for name, a in maps.items()]
+        result = evaluate(
+            some.model, some.inputs, named, metrics, some.classes, device=device, precision="fp32"
+        )
         for s in result.mean():
             label = (
                 s.metric
@@ -132,14 +145,10 @@ def compared(
 
 
 def explained(
-    model: Model,
-    inputs: Inputs,
-    method: str,
-    classes: list[int],
-    parameters: Json,
-    arguments: argparse.Namespace,
+    pictures: Pictures, method: str, parameters: Json, arguments: argparse.Namespace
 ) -> Attribution:
     """Return a method's maps, made once: they are kept by what they depend on."""
+    model, inputs, classes = pictures.model, pictures.inputs, pictures.classes
     facts = [model.weights_hash, method, classes, parameters]
     content = inputs.tensor.contiguous().numpy().tobytes() + json.dumps(facts).encode()
     if "explainer" in parameters:
@@ -179,22 +188,15 @@ def asked_methods(model: Model, files: dict[str, Path], *, quick: bool) -> dict[
 
 
 def mapped(
-    model: Model,
-    inputs: Inputs,
-    classes: list[int],
-    jobs: dict[str, tuple[str, Json]],
-    arguments: argparse.Namespace,
-    title: str,
-    *,
-    ranks: bool,
+    pictures: Pictures, jobs: dict[str, tuple[str, Json]], arguments: argparse.Namespace, *, ranks: bool
 ) -> tuple[dict[str, Attribution], dict[str, float]]:
     """Return maps by the names of methods, and seconds an image; of some methods also as ranks."""
     maps: dict[str, Attribution] = {}
     seconds: dict[str, float] = {}
     for name, (method, parameters) in jobs.items():
-        a = maps[name] = explained(model, inputs, method, classes, parameters, arguments)
-        seconds[name] = a.provenance["seconds"] / len(inputs)
-        note(f"{title}: {name}, {seconds[name]:.4f} s an image")
+        a = maps[name] = explained(pictures, method, parameters, arguments)
+        seconds[name] = a.provenance["seconds"] / len(pictures)
+        note(f"{pictures.title}: {name}, {seconds[name]:.4f} s an image")
         if name in AS_RANKS and ranks:
             flat = shares_below(a.native).pow(GAMMA)
             maps[f"{name} as ranks, gamma {GAMMA:g}"] = Attribution(None, flat, a.pixels, a.provenance)
@@ -202,36 +204,31 @@ def mapped(
 
 
 def measured(
-    model: Model,
-    inputs: Inputs,
-    classes: list[int],
+    pictures: Pictures,
     maps: dict[str, Attribution],
     seconds: dict[str, float],
     arguments: argparse.Namespace,
-    title: str,
 ) -> Json:
-    """Return the numbers of one group of compositions."""
-    numbers = compared(model, inputs, classes, maps, arguments.device, arguments.curves)
-    pictures = torch.stack(
-        [torch.stack([a.values[i] for a in maps.values()]) for i in range(min(8, len(inputs)))]
-    )
+    """Return the numbers of one group of compositions; keep the maps of its first pictures."""
+    curves = min(arguments.curves, len(pictures))
+    numbers = compared(pictures, maps, arguments.device, curves)
+    few = [torch.stack([a.values[i] for a in maps.values()]) for i in range(min(8, len(pictures)))]
     torch.save(
         {
-            "maps": pictures.half(),
+            "maps": torch.stack(few).half(),
             "names": list(maps),
             "pixels": next(iter(maps.values())).pixels[:8],
-            "classes": classes[:8],
+            "classes": pictures.classes[:8],
         },
-        examples(arguments.out, model.name, title),
+        examples(arguments.out, pictures.model.name, pictures.title),
     )
-    means = {name: float(a.values.mean()) for name, a in maps.items()}
     return {
-        "samples": len(inputs),
-        "curves": min(arguments.curves, len(inputs)),
-        "classes": len(set(classes)),
+        "samples": len(pictures),
+        "curves": curves,
+        "classes": len(set(pictures.classes)),
         "seconds an image": seconds,
         "numbers": numbers,
-        "mean of the map": means,
+        "mean of the map": {name: float(a.values.mean()) for name, a in maps.items()},
     }
 
 
@@ -240,25 +237,18 @@ def examples(folder: Path, model: str, title: str) -> Path:
     return folder / f"{model}-{title.replace(',', '').replace(' ', '-')}-maps.pt"
 
 
-def group(
-    model: Model,
-    inputs: Inputs,
-    classes: list[int],
-    jobs: dict[str, tuple[str, Json]],
-    arguments: argparse.Namespace,
-    title: str,
-) -> Json:
+def group(pictures: Pictures, jobs: dict[str, tuple[str, Json]], arguments: argparse.Namespace) -> Json:
     """Return the numbers of one group by title; methods that take long are asked about its first pictures."""
     maps: dict[str, Attribution] = {}
     seconds: dict[str, float] = {}
     results: Json = {}
     ranks = any("gamma" in name for name in jobs)
-    for count, (told, some) in stages(jobs, len(inputs), arguments, title).items():
-        part = Inputs(inputs.tensor[:count], inputs.names[:count])
+    for count, (told, some) in stages(jobs, len(pictures), arguments, pictures.title).items():
+        part = pictures.first(count, told)
         maps = {name: first(a, count) for name, a in maps.items()}
-        more, taken = mapped(model, part, classes[:count], some, arguments, told, ranks=ranks)
+        more, taken = mapped(part, some, arguments, ranks=ranks)
         maps, seconds = maps | more, seconds | taken
-        results[told] = measured(model, part, classes[:count], maps, seconds, arguments, told)
+        results[told] = measured(part, maps, seconds, arguments)
     return results
 
 

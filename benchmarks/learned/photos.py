@@ -133,9 +133,9 @@ def study(arguments: argparse.Namespace) -> Json:
     jobs = asked_methods(model, files, quick=arguments.quick)
     results: Json = {}
     for title, (material, wanted, which) in groups.items():
-        inputs, classes = asked(model, material, wanted, which, arguments.device)
-        note(f"{title}: {len(inputs)} compositions of {len(set(classes))} classes")
-        results |= group(model, inputs, classes, jobs, arguments, title)
+        pictures = asked(title, model, material, wanted, which, arguments.device)
+        note(f"{title}: {len(pictures)} compositions of {len(set(pictures.classes))} classes")
+        results |= group(pictures, jobs, arguments)
         keep(arguments, model, trained, scores, ours, results, time.perf_counter() - started)
     return results
 

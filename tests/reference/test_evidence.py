@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -92,7 +94,9 @@ def layered(count: int) -> tuple[Features, tuple[Stage, ...]]:
 def test_evidence_is_slope_times_activation_of_the_log_odds() -> None:
     x = images()
     classes = torch.tensor([[0, 3], [1, 1], [2, 4], [4, 0]])
-    *maps, fine, last = with_evidence(*layered(2), x, classes)
+    (*maps, fine, last), output = with_evidence(*layered(2), x, classes)
+    own = with_evidence(*layered(2), x, None)[0][-1]
+    torch.testing.assert_close(own, with_evidence(*layered(2), x, output.argmax(1)[:, None])[0][-1])
     assert [m.shape[1] for m in maps] == [6, 9]
     assert not any(m.requires_grad for m in (*maps, fine, last))
     for i in range(4):
@@ -106,7 +110,7 @@ def test_evidence_is_slope_times_activation_of_the_log_odds() -> None:
 def test_evidence_of_another_class_or_of_the_score_is_another() -> None:
     """Planted bugs: the slope of the wrong class, and that of the score, are noticed."""
     x = images()
-    found = with_evidence(*layered(1), x, torch.ones(4, 1, dtype=torch.long))[-1]
+    found = with_evidence(*layered(1), x, torch.ones(4, 1, dtype=torch.long))[0][-1]
     net = helper().module
     assert not torch.allclose(found[0, 0].double(), class_map(net, x[:1], 0)[0], atol=0.1)
     with torch.no_grad():
@@ -181,6 +185,41 @@ def test_an_explainer_that_takes_evidence_explains(tmp_path: Path) -> None:
     torch.testing.assert_close(shares_below(every[:, 1]), asked.native, atol=2e-2, rtol=0)
     assert made.auxiliary is not None
     assert made.auxiliary["evidence"] == ["2", "4"]
+
+
+@pytest.mark.parametrize("evidence", [0, 2])
+def test_a_network_that_is_its_own_auxiliary_is_asked_once_a_step(evidence: int) -> None:
+    model = helper()
+    training = PTAMETraining(
+        provide(helper()), stages=("2", "4"), ce=1.0, objective="ranked", evidence=evidence
+    )
+    steps = []
+    for itself in (True, False):
+        trainee = training.begin(model, (3, 16, 16), 5, 0)
+        assert trainee.itself
+        trainee.itself = itself
+        with model.untouched(), count_calls(model.module, trainee.features.model.module) as calls:
+            steps.append(trainee.step(images()))
+        assert len(calls) == (2 if itself else 3)
+    torch.testing.assert_close(steps[0].loss, steps[1].loss)
+    assert torch.equal(steps[0].classes, steps[1].classes)
+    assert (
+        not PTAMETraining(provide(helper()), stages=("2", "4"))
+        .begin(Model(networks.cnn(), labels=NAMES), (3, 16, 16), 5, 0)
+        .itself
+    )
+
+
+@contextmanager
+def count_calls(*modules: nn.Module) -> Iterator[list[int]]:
+    """Yield a list that grows by one with each call of one of the modules."""
+    calls: list[int] = []
+    hooks = [m.register_forward_hook(lambda *_: calls.append(1)) for m in modules]
+    try:
+        yield calls
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def test_own_rows_learn_at_a_tenth_of_the_rate() -> None:

@@ -127,6 +127,7 @@ class AttentionTrainee(Trainee):
         self.loss = loss
         self.rates = {"fusion": ROWS, "trust": TRUST} if evidence else {}
         self.own = features.model is model
+        self.itself = self.own or _same(features.model, model)
         self.asked, self.read = model, features
         self.frozen = (model,) if self.own else (model, features.model)
         self.arithmetic = nullcontext()
@@ -147,13 +148,13 @@ class AttentionTrainee(Trainee):
         """See `Trainee.step`."""
         w = self.loss
         with torch.no_grad(), self.arithmetic:
-            if self.own:
+            if self.itself:
                 maps, output = self._features(x)
                 classes = output.argmax(1)
             else:
                 output = self.asked.answer(x).output
                 classes = output.argmax(1)
-                maps = self._features_for(x, classes)
+                maps, _ = self._features(x, classes)
         z: Tensor = self.module(maps, classes)
         mask = masks(z, x, w.objective)
         terms = {} if w.objective == "ranked" else {"area": area(mask, w.power)}
@@ -198,7 +199,7 @@ class AttentionTrainee(Trainee):
     def maps(self, x: Batch, classes: Rows) -> Maps:
         """See `Trainee.maps`."""
         with torch.no_grad(), self.arithmetic:
-            features = self._features_for(x, classes)
+            features, _ = self._features(x, classes)
         z: Tensor = self.module(features, classes)
         return resize(scaled(z, self.loss.objective), x.shape[2:])
 
@@ -225,18 +226,22 @@ class AttentionTrainee(Trainee):
             self.module.packed(coverage),
         )
 
-    def _features(self, x: Batch) -> tuple[list[Tensor], Tensor]:
+    def _features(self, x: Batch, classes: Rows | None = None) -> tuple[list[Tensor], Tensor]:
+        """Return features for classes, or for the network's own answers, and the network's output."""
+        if self.evidence:
+            asked = None if classes is None else classes[:, None]
+            with torch.autocast(x.device.type, enabled=False):
+                return with_evidence(self.read, self.evidence, self._seen(x), asked)
         maps, output = self.read(self._seen(x))
         return [m.float() for m in maps], output
 
-    def _features_for(self, x: Batch, classes: Rows) -> list[Tensor]:
-        if not self.evidence:
-            return self._features(x)[0]
-        with torch.autocast(x.device.type, enabled=False):
-            return with_evidence(self.read, self.evidence, self._seen(x), classes[:, None])
-
     def _seen(self, x: Batch) -> Tensor:
         return x if self.own else translated(x, self.model.preprocess, self.features.model)
+
+
+def _same(one: Model, other: Model) -> bool:
+    """Tell whether a pass of one model is a pass of the other."""
+    return one.preprocess == other.preprocess and one.weights_hash == other.weights_hash
 
 
 def begin(

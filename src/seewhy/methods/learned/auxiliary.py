@@ -53,7 +53,7 @@ def auxiliary_features(
         seen = translated(x.float(), look, auxiliary)
         features = _hastened(features, evidence, seen)
         if evidence and classes is not None:
-            return with_evidence(features, evidence, seen, classes.to(seen.device))
+            return with_evidence(features, evidence, seen, classes.to(seen.device))[0]
         maps, _ = features(seen)
     return [m.float() for m in maps]
 

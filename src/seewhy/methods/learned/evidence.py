@@ -65,8 +65,10 @@ def evidence_stages(
     return find_stages(auxiliary, input_shape, named[-count:])
 
 
-def with_evidence(features: Features, evidence: Sequence[Stage], x: Batch, classes: Tensor) -> list[Tensor]:
-    """Return the stages of a network and, behind them, its evidence for classes.
+def with_evidence(
+    features: Features, evidence: Sequence[Stage], x: Batch, classes: Tensor | None
+) -> tuple[list[Tensor], Tensor]:
+    """Return the stages of a network and, behind them, its evidence for classes; and its output.
 
     Parameters
     ----------
@@ -77,19 +79,20 @@ def with_evidence(features: Features, evidence: Sequence[Stage], x: Batch, class
     x
         `(n, c, h, w)` inputs of that network.
     classes
-        `(n, k)`, for each sample.
+        `(n, k)`, for each sample; None for its own answer, k being 1.
 
     Returns
     -------
-    list of Tensor
-        `(n, channels, rows, columns)` float32 of each stage, finest first; and for each layer of evidence
-        `(n, k, rows, columns)`, for each class of mean 0 and deviation 1 over the cells.
+    tuple
+        `(n, channels, rows, columns)` float32 of each stage, finest first, then for each layer of evidence
+        `(n, k, rows, columns)`, for each class of mean 0 and deviation 1 over the cells; `(n, classes)`.
     """
     module = features.model.module
     named = [stage.layer for stage in evidence]
     with torch.enable_grad(), taps.read(module, named, differentiable=True) as tapped:
         maps, output = features(x)
         activations = [tapped[name] for name in named]
+        classes = output.argmax(1, keepdim=True) if classes is None else classes
         odds = [features.model.log_odds(output, column).sum() for column in classes.T]
         slopes = [torch.autograd.grad(one, activations, retain_graph=True) for one in odds]
     found = []
@@ -98,7 +101,7 @@ def with_evidence(features: Features, evidence: Sequence[Stage], x: Batch, class
         found.append(
             _standard(torch.stack([(stage.grid.read(s[i]).float() * cells).sum(1) for s in slopes], 1))
         )
-    return [*(m.detach().float() for m in maps), *found]
+    return [*(m.detach().float() for m in maps), *found], output.detach()
 
 
 def _standard(maps: Tensor) -> Tensor:
