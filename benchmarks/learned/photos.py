@@ -31,8 +31,8 @@ from seewhy.training.schedule import Schedule
 
 CHOICE, TRAIN = 7, 0
 """Seeds of the compositions."""
-EVIDENCE = 3
-"""Layers of evidence: as many as cost no more than a third of a pass."""
+EVIDENCE = 5
+"""Layers of evidence: all."""
 RANKED_RATE = 0.3
 """Of the learning rate: evidence is a better start than random rows, and a high rate loses it."""
 

@@ -185,6 +185,7 @@ def test_an_explainer_that_takes_evidence_explains(tmp_path: Path) -> None:
     torch.testing.assert_close(shares_below(every[:, 1]), asked.native, atol=2e-2, rtol=0)
     assert made.auxiliary is not None
     assert made.auxiliary["evidence"] == ["2", "4"]
+    assert made.tensors["trust"].tolist() == [0.5, 1]  # not trained
 
 
 @pytest.mark.parametrize("evidence", [0, 2])

@@ -46,8 +46,6 @@ ROWS = 0.1
 A row that is met rarely has little variance in Adam's eyes: one image then moves every weight of it by some
 thirty times the rate, and its map becomes that image's noise.
 """
-TRUST = 10.0
-"""Rate of the weights of layers of evidence: they are few, and begin as a guess."""
 MUCH, TIGHT, LOOSE = 0.5, 1.0, 0.3
 """Shares of shown pixels from the first on have the second as q of "ranked"; those below, the third."""
 
@@ -125,7 +123,7 @@ class AttentionTrainee(Trainee):
         self.method, self.model, self.features, self.spec = method, model, features, spec
         self.module: AttentionHead = head
         self.loss = loss
-        self.rates = {"fusion": ROWS, "trust": TRUST} if evidence else {}
+        self.rates = {"fusion": ROWS} if evidence else {}
         self.own = features.model is model
         self.itself = self.own or _same(features.model, model)
         self.asked, self.read = model, features

@@ -62,9 +62,9 @@ class AttentionHead(nn.Module):
     plain
         Whether features are fused as they are, without branches (L-CAM).
     evidence
-        In how many layers the auxiliary network's evidence for the class is read and added to the map (ours).
-        Before training the map is that evidence, each layer half as much as the one behind it: rows begin
-        at 0.
+        In how many layers the auxiliary network's evidence for the class is read and added to the map (ours),
+        each layer half as much as the one behind it. Before training the map is that evidence: rows begin at
+        0. These weights are not trained: they soon fit the photos of the training and no others.
     """
 
     def __init__(
@@ -85,7 +85,8 @@ class AttentionHead(nn.Module):
         self.fusion = nn.Parameter(torch.zeros(classes, width))
         self.bias = nn.Parameter(torch.zeros(classes)) if bias else None
         self.shared = nn.Parameter(torch.zeros(width)) if shared else None
-        self.trust = nn.Parameter(0.5 ** torch.arange(evidence).flip(0)) if evidence else None
+        self.trust: Tensor | None
+        self.register_buffer("trust", 0.5 ** torch.arange(evidence).flip(0) if evidence else None)
         if not evidence:
             drawn = self.fusion if self.shared is None else self.shared
             nn.init.uniform_(drawn, -(width**-0.5), width**-0.5)
