@@ -120,6 +120,13 @@ def verdict(numbers: Json) -> str:
     return f"Of the six AD and IC, {'; '.join(said)}."
 
 
+def begun(evidence: bool | int) -> str:
+    """Return which evidence an explainer takes; True is the form before layers were counted."""
+    if evidence is True:
+        return "; evidence in its first form, the slope of the score in one layer"
+    return f"; evidence in {evidence} layers" if evidence else ""
+
+
 def photos(record: Json, key: str) -> str:
     """Return the section of one explained model on compositions, with the picture of that key."""
     trained, own = record["trained"], record["model"] == record["auxiliary"]
@@ -130,7 +137,7 @@ def photos(record: Json, key: str) -> str:
         text.append(
             f"- {name}: {r['steps']} steps of {r['images'] // r['steps']} pictures in {r['seconds']:.0f} s, "
             f"{about['bytes'] / 1e6:.2f} MB; {c['covered']} of {c['classes']} classes covered, {c['well']} "
-            "with at least 100 images."
+            f"with at least 100 images{begun(about['settings'].get('evidence', 0))}."
         )
     text.append(f"\nOn {record['device']}, torch {record['torch']}. Chosen: {record['chosen']}.")
     picture = f"images/learned-{key}.png"

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, get_args
 
 import torch
@@ -38,6 +39,7 @@ from seewhy.resize import resize
 from seewhy.training.base import TRAININGS, Step, Trainee, Training
 from seewhy.training.losses import area, cross_entropy, generalised_cross_entropy, total_variation
 from seewhy.training.masks import Objective, masks, shown
+from seewhy.training.parts import lost_in_parts, parts
 from seewhy.types import Batch, Cells, Json, Maps, Rows, Scores, Size
 
 ROWS = 0.1
@@ -150,7 +152,7 @@ class AttentionTrainee(Trainee):
                 maps, output = self._features(x)
                 classes = output.argmax(1)
             else:
-                output = self.asked.answer(x).output
+                output = torch.cat([self.asked.answer(x[some]).output for some in parts(x)])
                 classes = output.argmax(1)
                 maps, _ = self._features(x, classes)
         z: Tensor = self.module(maps, classes)
@@ -159,15 +161,19 @@ class AttentionTrainee(Trainee):
         if w.tv:
             terms["tv"] = total_variation(mask, w.border)
         if w.ce:
-            with self.arithmetic:
-                behind = self.behind(x, mask)
-            if w.objective in ("surer", "ranked"):
-                lost = self.model.log_odds(output, classes) - self.model.log_odds(behind, classes)
-                terms["ce"] = self.less_sure(x, lost).mean()
-            else:
-                terms["ce"] = cross_entropy(self.model.log_probabilities(behind), classes)
+            terms["ce"] = lost_in_parts(x, mask, partial(self._lost, x, output, classes)).mean()
         loss = torch.stack([getattr(w, name) * term for name, term in terms.items()]).sum()
         return Step(loss, classes, {name: term.detach() for name, term in terms.items()})
+
+    def _lost(self, x: Tensor, output: Tensor, classes: Tensor, some: slice, mask: Cells) -> Scores:
+        """Return the `(k,)` losses of some inputs behind `(k, rows, columns)` masks."""
+        x, classes = x[some], classes[some]
+        with self.arithmetic:
+            behind = self.behind(x, mask)
+        if self.loss.objective in ("surer", "ranked"):
+            lost = self.model.log_odds(output[some], classes) - self.model.log_odds(behind, classes)
+            return self.less_sure(x, lost)
+        return cross_entropy(self.model.log_probabilities(behind), classes)
 
     def behind(self, x: Batch, mask: Cells) -> Tensor:
         """Return the explained model's output on what `(n, rows, columns)` masks show."""
@@ -226,6 +232,11 @@ class AttentionTrainee(Trainee):
 
     def _features(self, x: Batch, classes: Rows | None = None) -> tuple[list[Tensor], Tensor]:
         """Return features for classes, or for the network's own answers, and the network's output."""
+        found = [self._part(x[some], None if classes is None else classes[some]) for some in parts(x)]
+        maps = [torch.cat(stage) for stage in zip(*(maps for maps, _ in found), strict=True)]
+        return maps, torch.cat([output for _, output in found])
+
+    def _part(self, x: Batch, classes: Rows | None) -> tuple[list[Tensor], Tensor]:
         if self.evidence:
             asked = None if classes is None else classes[:, None]
             with torch.autocast(x.device.type, enabled=False):

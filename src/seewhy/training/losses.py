@@ -35,8 +35,8 @@ def total_variation(mask: Tensor, border: float = 0.3) -> Tensor:
 
 
 def cross_entropy(log_probabilities: Tensor, classes: Tensor) -> Tensor:
-    """Return the mean of minus the log-probability of each sample's class, from `(n, classes)` of them."""
-    return -log_probabilities.gather(1, classes[:, None]).mean()
+    """Return `(n,)`, minus the log-probability of each sample's class, from `(n, classes)` of them."""
+    return -log_probabilities.gather(1, classes[:, None])[:, 0]
 
 
 def generalised_cross_entropy(lost: Tensor, q: Tensor) -> Tensor:
