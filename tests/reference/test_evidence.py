@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,10 @@ from torch.nn.functional import interpolate
 import explainers
 import networks
 import seewhy
-from seewhy.errors import BadInput, DoesNotFit
+from seewhy.errors import BadInput, DoesNotFit, UnreadableInput
 from seewhy.methods.learned.attention_head import AttentionHead
 from seewhy.methods.learned.evidence import evidence_stages, with_evidence
-from seewhy.methods.learned.explainer import Explainer, provide
+from seewhy.methods.learned.explainer import Explainer, open_explainer, provide
 from seewhy.methods.learned.ptame import PTAME, shares_below
 from seewhy.methods.learned.stages import Features, Stage, find_stages
 from seewhy.models.model import Model
@@ -221,6 +222,14 @@ def count_calls(*modules: nn.Module) -> Iterator[list[int]]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def test_evidence_of_an_earlier_form_is_refused(tmp_path: Path) -> None:
+    made, _ = trained()
+    assert made.auxiliary is not None
+    file = replace(made, auxiliary={**made.auxiliary, "evidence": "4"}).save(tmp_path / "old")
+    with pytest.raises(UnreadableInput, match="read no more"):
+        open_explainer(file)
 
 
 def test_own_rows_learn_at_a_tenth_of_the_rate() -> None:

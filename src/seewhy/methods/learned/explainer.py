@@ -205,6 +205,8 @@ def _parsed(content: bytes, asked: str) -> Explainer:
         raise UnreadableInput(
             asked, "It was changed after training: its digest is not that of its content", "Train it again"
         )
+    if isinstance((facts["auxiliary"] or {}).get("evidence"), str):
+        raise UnreadableInput(asked, "Its evidence is of a form that is read no more", "Train it again")
     facts["coverage"] = tuple(facts["coverage"])
     return Explainer(**facts, tensors=tensors)
 
