@@ -65,10 +65,7 @@ def _hastened(explainer: Explainer, features: Features, evidence: Sequence[Stage
     model = features.model
     read = tuple(dict.fromkeys(stage.layer for stage in (*features.stages, *evidence)))
     about = explainer.auxiliary or {}
-    version = (
-        about["weights_sha256"],
-        *wiring(model.module),
-    )  # `auxiliary_of` has looked: the weights are these
+    version = about["weights_sha256"], *wiring(model.module)  # weights are these: `auxiliary_of` has looked
     return replace(features, model=kept_copy(model, seen, read, version))
 
 

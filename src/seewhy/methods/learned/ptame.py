@@ -16,7 +16,8 @@ Formula
 Needs
     a trained explainer (`seewhy train ptame`); nothing of the explained model but its answer.
 Cost
-    one pass of the auxiliary network; the one forward pass of the model that is listed finds its answer.
+    one pass of the auxiliary network, and with evidence one back; the one forward pass of the model that is
+    listed finds its answer.
 Paper
     Ntrougkas, Mezaris, Patras: P-TAME: Explain Any Image Classifier with Trained
     Perturbations, 2025, https://arxiv.org/abs/2501.17813
