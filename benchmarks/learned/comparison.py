@@ -165,11 +165,7 @@ def explained(
 def untrained(file: Path) -> Path:
     """Write an explainer whose maps are the auxiliary network's evidence alone, and return its file."""
     made = open_explainer(file)
-    alone = {
-        **made.tensors,
-        "fusion": torch.zeros_like(made.tensors["fusion"]),
-        "trust": 0.5 ** torch.arange(len(made.tensors["trust"])).flip(0),
-    }
+    alone = {**made.tensors, "fusion": torch.zeros_like(made.tensors["fusion"])}
     return replace(made, tensors=alone).save(file.with_name(f"evidence-{file.name}"))
 
 

@@ -272,7 +272,7 @@ def main() -> None:
         "$F --only CNN\n"
         "$F --only ViT --steps 400 --sample 100 --alone 2000\n"
         "$F --only 'opaque network' --steps 400 --alone 2000\n"
-        "python -m benchmarks.learned.speed --threads 1 --batch 8 --repeats 9\n```\n\n"
+        "python -m benchmarks.learned.speed --threads 1 --batch 8 --repeats 5\n```\n\n"
         "STAMPS is usr/share/tuxpaint/stamps of Debian's tuxpaint-stamps-default, FASHION "
         "usr/share/datasets/fashion-mnist of dataset-fashion-mnist, PHOTOS are folders of photos: those of "
         "labelme's source distribution and of Debian's opencv-doc here.\n"
