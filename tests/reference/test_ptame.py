@@ -192,6 +192,42 @@ def test_an_auxiliary_network_with_other_weights_is_refused(made: tuple[Model, P
         files.auxiliary_of(code)
 
 
+@pytest.mark.parametrize("fault", ["", "a provided network is taken for one that was loaded here"])
+def test_a_provided_network_is_looked_at_in_every_call(
+    made: tuple[Model, Path], fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explainer = files.open_explainer(made[1])
+    net = networks.cnn(classes=7)
+    model = Model(net)
+    name, weights = files.provide(model), model.weights_hash
+    mine = replace(explainer, auxiliary={"spec": name, "weights_sha256": weights, "stages": []})
+    assert files.auxiliary_of(mine) is model
+    net[0].weight.data.mul_(2)
+    if fault:
+        monkeypatch.setattr(files, "is_ours", lambda model: True)
+        assert files.auxiliary_of(mine).weights_hash != weights
+        return
+    with pytest.raises(BadInput, match=f"those of the training were {weights}"):
+        files.auxiliary_of(mine)
+
+
+def test_a_network_that_was_loaded_for_an_explainer_is_looked_at_once(
+    made: tuple[Model, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = files.auxiliary_network("torchvision:resnet18?pretrained=false")
+    about = {"spec": loaded.name, "weights_sha256": loaded.weights_hash, "stages": []}
+    theirs = replace(files.open_explainer(made[1]), auxiliary=about)
+    assert not any(p.requires_grad for p in loaded.module.parameters())
+
+    def summed(module: object) -> None:
+        raise AssertionError("the weights were added up again")
+
+    monkeypatch.setattr("seewhy.models.weights.sweep", summed)
+    assert files.auxiliary_of(theirs) is loaded
+    with pytest.raises(AssertionError, match="added up again"):
+        loaded.weights_hash.strip()
+
+
 def test_weights_beyond_half_precision_are_refused(made: tuple[Model, Path], tmp_path: Path) -> None:
     explainer = files.open_explainer(made[1])
     huge = replace(explainer, tensors={**explainer.tensors, "fusion": torch.full((2, 2), 1e6)})

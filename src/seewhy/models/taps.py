@@ -27,10 +27,11 @@ def find_layer(module: nn.Module, name: str) -> nn.Module:
     UnknownName
         With the nearest names.
     """
-    layer: nn.Module
-    for known, layer in module.named_modules():
-        if known == name != "":
-            return layer
+    try:
+        if name:
+            return module.get_submodule(name)
+    except AttributeError:
+        pass
     layers = [known for known, _ in module.named_modules() if known]
     do = "" if layers else "This model has no layers to choose from"
     raise UnknownName("layer", name, layers, do=do)

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from torch import Tensor
 
 from seewhy.methods.learned.evidence import with_evidence
-from seewhy.methods.learned.explainer import Explainer, auxiliary_of
+from seewhy.methods.learned.explainer import Explainer, auxiliary_of, is_ours
 from seewhy.methods.learned.stages import Features, Stage, find_stages, seen_size, translated
 from seewhy.models.fast_copy import kept_copy
 from seewhy.models.model import Model
@@ -65,7 +65,8 @@ def _hastened(explainer: Explainer, features: Features, evidence: Sequence[Stage
     model = features.model
     read = tuple(dict.fromkeys(stage.layer for stage in (*features.stages, *evidence)))
     about = explainer.auxiliary or {}
-    version = about["weights_sha256"], *wiring(model.module)  # weights are these: `auxiliary_of` has looked
+    asked = () if is_ours(model) else wiring(model.module)
+    version = about["weights_sha256"], *asked  # weights are these: `auxiliary_of` has looked
     return replace(features, model=kept_copy(model, seen, read, version))
 
 

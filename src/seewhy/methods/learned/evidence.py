@@ -87,21 +87,25 @@ def with_evidence(
         `(n, channels, rows, columns)` float32 of each stage, finest first, then for each layer of evidence
         `(n, k, rows, columns)`, for each class of mean 0 and deviation 1 over the cells; `(n, classes)`.
     """
-    module = features.model.module
+    model = features.model
     named = [stage.layer for stage in evidence]
-    with torch.enable_grad(), taps.read(module, named, differentiable=True) as tapped:
-        maps, output = features(x)
+    others = [stage.layer for stage in features.stages if stage.layer not in named]
+    with torch.enable_grad(), taps.read(model.module, named, differentiable=True) as tapped:
+        answer = model.answer(x, others)
+        output = answer.output
         activations = [tapped[name] for name in named]
         classes = output.argmax(1, keepdim=True) if classes is None else classes
-        odds = [features.model.log_odds(output, column).sum() for column in classes.T]
-        slopes = [torch.autograd.grad(one, activations, retain_graph=True) for one in odds]
+        odds = [model.log_odds(output, column).sum() for column in classes.T]
+        slopes = [torch.autograd.grad(one, activations, retain_graph=one is not odds[-1]) for one in odds]
+    known = {**answer.activations, **tapped}
+    maps = [stage.grid.read(known[stage.layer]).detach().float() for stage in features.stages]
     found = []
     for i, stage in enumerate(evidence):
         cells = stage.grid.read(activations[i].detach()).float()
         found.append(
             _standard(torch.stack([(stage.grid.read(s[i]).float() * cells).sum(1) for s in slopes], 1))
         )
-    return [*(m.detach().float() for m in maps), *found], output.detach()
+    return [*maps, *found], output.detach()
 
 
 def _standard(maps: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from weakref import WeakSet
 
 import torch
 from safetensors import SafetensorError
@@ -34,6 +35,8 @@ _KEPT = 4
 _OWN = "weights:"
 _OPENED: OrderedDict[str, Explainer] = OrderedDict()
 _PROVIDED: dict[str, Model] = {}
+_LOADED: WeakSet[Model] = WeakSet()
+"""Auxiliary networks that were loaded here: nobody else holds them, so that one look at them is enough."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,8 +244,15 @@ def auxiliary_network(spec: str) -> Model:
     if ".py:" in spec:
         raise BadInput(asked, "Code is not run because an explainer's file names it", do)
     model = load(spec)
+    model.module.requires_grad_(False)
     _PROVIDED[model.weights_hash] = model
+    _LOADED.add(model)
     return model
+
+
+def is_ours(auxiliary: Model) -> bool:
+    """Tell whether an auxiliary network was loaded by its spec, and is out of a user's reach."""
+    return auxiliary in _LOADED
 
 
 def auxiliary_of(explainer: Explainer) -> Model:
@@ -256,7 +266,10 @@ def auxiliary_of(explainer: Explainer) -> Model:
     about = explainer.auxiliary
     assert about is not None
     wanted = about["weights_sha256"]
-    model = _PROVIDED.get(wanted) or auxiliary_network(about["spec"])
+    model = _PROVIDED.get(wanted)
+    if model is not None and is_ours(model):
+        return model
+    model = model or auxiliary_network(about["spec"])
     if model.weights_hash != wanted:
         raise BadInput(
             f"Asked for the auxiliary network {about['spec']} of an explainer",
