@@ -201,9 +201,9 @@ def classifier(
     return model
 
 
-def precision(title: str, device: torch.device) -> Literal["auto", "fp32"]:
+def precision(title: str, device: torch.device) -> Literal["bf16", "fp32"]:
     """Return the arithmetic of training: a processor's bf16 slows small transformers down."""
-    return "fp32" if device.type == "cpu" and title == "ViT" else "auto"
+    return "fp32" if device.type == "cpu" and title == "ViT" else "bf16"
 
 
 def accuracy(model: Model, images: Tensor, labels: Tensor) -> float:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -269,12 +269,7 @@ def arithmetic(precision: str, device: torch.device) -> torch.dtype | None:
         raise BadInput(
             "Asked to train in fp16 on a processor", "It has no units for it", "Choose bf16, fp32 or auto"
         )
-    if precision == "auto":
-        able: Callable[[], dict[str, bool]] = getattr(torch.cpu, "get_capabilities", dict)
-        units = able()
-        half = device.type == "cuda" or bool(units.get("amx_bf16") or units.get("avx512_bf16"))
-        return torch.bfloat16 if half and device.type in ("cpu", "cuda") else None
-    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    return {"auto": None, "fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 
 def class_count(model: Model, source: Source, device: torch.device) -> int:

@@ -29,8 +29,9 @@ class Schedule:
     warm_up
         Share of the steps in which the rate rises.
     precision
-        Arithmetic of the frozen networks: fp32, bf16 or fp16; auto is bf16 on accelerators and on processors
-        with units for it, fp32 elsewhere.
+        Arithmetic of the frozen networks: fp32, bf16 or fp16 (accelerators only). auto is fp32: what the head
+        learns by are slopes that went through a whole frozen network, and bf16 turns them to another
+        direction (`python -m benchmarks.learned.precision` measures it).
     checkpoint
         Steps between checkpoints; 0 for none.
     look
