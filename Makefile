@@ -10,7 +10,7 @@ export OMP_WAIT_POLICY ?= passive
 export HF_HUB_OFFLINE ?= 1
 
 
-.PHONY: demo studio test test-fast lint types docs docs-write bench web web-test clean
+.PHONY: demo studio test test-fast lint types docs docs-write bench explainer web web-test clean
 demo: $(STAMP)
 	$(BIN)/seewhy demo --out demo-output
 
@@ -38,6 +38,10 @@ docs-write: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
+
+# About 25 minutes on two cores; photos come from Debian and PyPI.
+explainer: $(STAMP)
+	$(BIN)/python -m benchmarks.learned.recipe --out explainer-output
 
 web: $(VENV)/.node
 	$(BIN)/python web/build.py

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
+from benchmarks.learned import packages
 from benchmarks.learned.compositions import Compositions
 from benchmarks.learned.fashion import Clothes, Opaque, differences, short
 from benchmarks.learned.material import Material, save, split
+from benchmarks.learned.packages import PHOTOS, STAMPS, fetched
 from benchmarks.learned.page import margins, table, verdict
 from benchmarks.learned.speed import interleaved, ratio
 from torch import nn
 
+from seewhy.errors import BadInput
 from seewhy.models.preprocessing import Preprocessing
 
 LOOK = Preprocessing((32, 32), mean=(0.5,) * 3, std=(0.25,) * 3)
@@ -58,6 +63,23 @@ def test_parts_of_the_material_stay_apart(tmp_path: Path) -> None:
     assert known | new == set(range(16))
     assert not known & new
     assert torch.equal(parts.test.objects, parts.train.objects)
+
+
+def test_packages_that_lie_there_are_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    with pytest.raises(BadInput, match="This machine has no apt-get"):
+        fetched(tmp_path)
+    for name in (STAMPS, PHOTOS, "labelme"):
+        (tmp_path / name).mkdir()
+    stamps, photos = fetched(tmp_path)
+    assert stamps == tmp_path / STAMPS / "usr" / "share" / "tuxpaint" / "stamps"
+    assert photos == [tmp_path / "labelme", tmp_path / PHOTOS]
+
+
+def test_what_a_tool_said_is_told(tmp_path: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "download", "--no-index", "labelme"]
+    with pytest.raises(BadInput, match=r"m pip download.*No matching distribution.*reach PyPI"):
+        packages.ran(pip, tmp_path, "reach PyPI")
 
 
 def test_clothes_show_each_image_once_an_epoch() -> None:

@@ -275,7 +275,8 @@ def main() -> None:
         "python -m benchmarks.learned.speed --threads 1 --batch 8 --repeats 5\n```\n\n"
         "STAMPS is usr/share/tuxpaint/stamps of Debian's tuxpaint-stamps-default, FASHION "
         "usr/share/datasets/fashion-mnist of dataset-fashion-mnist, PHOTOS are folders of photos: those of "
-        "labelme's source distribution and of Debian's opencv-doc here.\n"
+        "labelme's source distribution and of Debian's opencv-doc here. `make explainer` fetches them, "
+        "trains the explainer of efficientnet-lite0 by itself as above, and draws its maps.\n"
     )
     write_atomically(ROOT / "docs" / "learned.md", ("".join(parts) + commands).encode())
 
