@@ -24,9 +24,9 @@ def ranges(size: int) -> Any:
 
 def test_ranges_cover_all_inputs_once() -> None:
     x = torch.zeros(21, 3, 224, 224)
-    taken = torch.cat([torch.arange(21)[some] for some in parts.parts(x)])
+    taken = torch.cat([torch.arange(21)[some] for some in parts.ranges(x)])
     assert torch.equal(taken, torch.arange(21))
-    assert len(parts.parts(x)) == 3  # of eight at most
+    assert len(parts.ranges(x)) == 3  # of eight at most
 
 
 def test_losses_and_slopes_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +39,7 @@ def test_losses_and_slopes_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatc
 
     found = []
     for size in (5, 2):
-        monkeypatch.setattr(parts, "parts", ranges(size))
+        monkeypatch.setattr(parts, "ranges", ranges(size))
         losses = parts.lost_in_parts(x, mask, lose)
         found.append((losses.detach(), torch.autograd.grad((losses * weights).sum(), mask)[0]))
     torch.testing.assert_close(found[0], found[1])
@@ -50,7 +50,7 @@ def test_a_loss_that_mixes_inputs_is_found_out(monkeypatch: pytest.MonkeyPatch) 
     x, mask = torch.zeros(4, 1), torch.arange(4.0).requires_grad_()
     found = []
     for size in (4, 2):
-        monkeypatch.setattr(parts, "parts", ranges(size))
+        monkeypatch.setattr(parts, "ranges", ranges(size))
         found.append(parts.lost_in_parts(x, mask, lambda _, own: own - own.mean()).detach())
     assert not torch.allclose(found[0], found[1])
 
@@ -66,8 +66,8 @@ def test_a_step_in_parts_is_a_step_at_once(
     x = networks.batch((3, 16, 16), n=5, seed=2)
     slopes = []
     for size in (5, 2):
-        monkeypatch.setattr(parts, "parts", ranges(size))
-        monkeypatch.setattr("seewhy.training.attention.parts", ranges(size))
+        monkeypatch.setattr(parts, "ranges", ranges(size))
+        monkeypatch.setattr("seewhy.training.attention.ranges", ranges(size))
         trainee = training.begin(model, (3, 16, 16), 5, 0)
         with model.untouched(), auxiliary.untouched():
             trainee.step(x).loss.backward()

@@ -39,7 +39,7 @@ from seewhy.resize import resize
 from seewhy.training.base import TRAININGS, Step, Trainee, Training
 from seewhy.training.losses import area, cross_entropy, generalised_cross_entropy, total_variation
 from seewhy.training.masks import Objective, masks, shown
-from seewhy.training.parts import lost_in_parts, parts
+from seewhy.training.parts import lost_in_parts, ranges
 from seewhy.types import Batch, Cells, Json, Maps, Rows, Scores, Size
 
 ROWS = 0.1
@@ -152,7 +152,7 @@ class AttentionTrainee(Trainee):
                 maps, output = self._features(x)
                 classes = output.argmax(1)
             else:
-                output = torch.cat([self.asked.answer(x[some]).output for some in parts(x)])
+                output = torch.cat([self.asked.answer(x[some]).output for some in ranges(x)])
                 classes = output.argmax(1)
                 maps, _ = self._features(x, classes)
         z: Tensor = self.module(maps, classes)
@@ -232,7 +232,7 @@ class AttentionTrainee(Trainee):
 
     def _features(self, x: Batch, classes: Rows | None = None) -> tuple[list[Tensor], Tensor]:
         """Return features for classes, or for the network's own answers, and the network's output."""
-        found = [self._part(x[some], None if classes is None else classes[some]) for some in parts(x)]
+        found = [self._part(x[some], None if classes is None else classes[some]) for some in ranges(x)]
         maps = [torch.cat(stage) for stage in zip(*(maps for maps, _ in found), strict=True)]
         return maps, torch.cat([output for _, output in found])
 

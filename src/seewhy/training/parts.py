@@ -18,7 +18,7 @@ from seewhy.batching import default_batch_size
 from seewhy.types import Batch, Scores
 
 
-def parts(x: Batch) -> list[slice]:
+def ranges(x: Batch) -> list[slice]:
     """Return consecutive ranges of `(n, c, *size)` inputs, as large as their device likes them."""
     size = default_batch_size(x, differentiated=True)
     return [slice(start, start + size) for start in range(0, len(x), size)]
@@ -37,20 +37,20 @@ def lost_in_parts(x: Batch, mask: Tensor, lose: Callable[[slice, Tensor], Scores
         Takes a range of the inputs and their masks, `(k, ...)`, and returns `(k,)` losses, of which each
         depends on its own mask only.
     """
-    ranges = parts(x)
-    if len(ranges) == 1:
+    found = ranges(x)
+    if len(found) == 1:
         return lose(slice(0, len(x)), mask)
-    found: Scores = _Parts.apply(mask, ranges, lose)
-    return found
+    losses: Scores = _Parts.apply(mask, found, lose)
+    return losses
 
 
 class _Parts(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, mask: Tensor, ranges: list[slice], lose: Callable[[slice, Tensor], Tensor]
+        ctx: Any, mask: Tensor, slices: list[slice], lose: Callable[[slice, Tensor], Tensor]
     ) -> Tensor:
         losses, slopes = [], []
-        for some in ranges:
+        for some in slices:
             with torch.enable_grad():
                 own = mask[some].detach().requires_grad_()
                 part = lose(some, own)
