@@ -224,10 +224,10 @@ def margins(better: Json) -> str:
 def speed(record: Json) -> str:
     """Return the section on time."""
     lines = [
-        f"\n## Time\n\nefficientnet-lite0, auxiliary network mobilenet-v2; one run, in turn, medians; batch "
-        f"{record['batch']}, on the {record['device']}, {record['threads']} thread(s), torch "
-        f"{record['torch']}. On a processor, seconds are of its own time. A ratio is the median "
-        "over rounds.\n"
+        f"\n## Time, {record['threads']} thread(s)\n\nefficientnet-lite0, auxiliary network mobilenet-v2; "
+        f"one run, in turn, medians; batch {record['batch']}, on the {record['device']}, torch "
+        f"{record['torch']}. Seconds are of one thread's own time, and of the clock where there are several. "
+        "A ratio is the median over rounds.\n"
     ]
     one, batch, one_more, batch_more = (
         record[f"features and head over auxiliary forward and head, {n}{kind}"]
@@ -252,7 +252,7 @@ def speed(record: Json) -> str:
     return "\n".join(lines) + "\n"
 
 
-SECTIONS = {"fashion": fashion, "speed": speed}
+SECTIONS = {"fashion": fashion, "speed-two-threads": speed, "speed": speed}
 
 
 def main() -> None:
@@ -260,7 +260,7 @@ def main() -> None:
     parts = [HEAD]
     records = {
         name: json.loads(file.read_text(encoding="utf-8"))
-        for name in (*COMPOSITIONS, "fashion", "speed")
+        for name in (*COMPOSITIONS, *SECTIONS)
         if (file := RECORDS / f"learned-{name}.json").exists()
     }
     parts += [photos(records[name], name) for name in COMPOSITIONS if name in records]
@@ -287,7 +287,8 @@ def main() -> None:
         "$F --only CNN\n"
         "$F --only ViT --steps 400 --sample 100 --alone 2000\n"
         "$F --only 'opaque network' --steps 400 --alone 2000\n"
-        "python -m benchmarks.learned.speed --threads 1 --batch 8 --repeats 5\n```\n\n"
+        "python -m benchmarks.learned.speed --threads 2 --batch 8 --repeats 15\n"
+        "python -m benchmarks.learned.speed --threads 1 --batch 8 --repeats 15\n```\n\n"
         "STAMPS is usr/share/tuxpaint/stamps of Debian's tuxpaint-stamps-default, FASHION "
         "usr/share/datasets/fashion-mnist of dataset-fashion-mnist, PHOTOS are folders of photos: those of "
         "labelme's source distribution and of Debian's opencv-doc here. `make explainer` fetches them, "

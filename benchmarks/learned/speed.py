@@ -2,8 +2,9 @@
 
 A map against one forward pass of the auxiliary network, and against RISE with 4,000 masks, end to end; a step
 of training against its floor: a clean forward pass of the explained model and a masked one, forward and
-backward to the input, in the same arithmetic. Ratios are medians over rounds. On a processor, seconds are of
-its own time, so that waiting for what else the machine does is not counted: give --threads 1.
+backward to the input, in the same arithmetic. Ratios are medians over rounds. On one thread of a processor
+(--threads 1), seconds are of its own time, so that waiting for what else the machine does is not counted; on
+several threads they are the clock's, and want a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -70,10 +71,11 @@ WARM = 3
 
 
 def now(device: str) -> float:
-    """Return seconds of a clock: on an accelerator that has finished, or the processor's own time."""
-    if not device.startswith("cuda"):
+    """Return seconds of a clock: of an accelerator that has finished, or of one thread's own time."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    elif torch.get_num_threads() == 1:
         return time.process_time()
-    torch.cuda.synchronize()
     return time.perf_counter()
 
 
