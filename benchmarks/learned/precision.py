@@ -2,7 +2,8 @@
 
 The slope of one step's loss with respect to the head, frozen networks in single precision and in bf16, on the
 same pictures: the cosine between the two, and beside it the cosine between steps of different pictures, which
-is what any step differs by. Near 1 in the first column says that half precision trains the same head.
+is what any step differs by. Near 1 in the first line says that half precision makes the same step; steps of
+other pictures are far further apart, so that the first line alone does not say that the head is worse.
 """
 
 from __future__ import annotations

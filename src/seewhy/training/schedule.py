@@ -29,9 +29,9 @@ class Schedule:
     warm_up
         Share of the steps in which the rate rises.
     precision
-        Arithmetic of the frozen networks: fp32, bf16 or fp16 (accelerators only). auto is fp32: what the head
-        learns by are slopes that went through a whole frozen network, and bf16 turns them to another
-        direction (`python -m benchmarks.learned.precision` measures it).
+        Arithmetic of the frozen networks: fp32, bf16 or fp16 (accelerators only). auto is fp32: the head
+        learns by slopes that went through a whole frozen network, and bf16 turns those of one step by some
+        thirty degrees (`python -m benchmarks.learned.precision`). Whether maps are worse for it is not known.
     checkpoint
         Steps between checkpoints; 0 for none.
     look
