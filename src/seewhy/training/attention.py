@@ -316,6 +316,8 @@ class PTAMETraining(Training):
     objective
         "paper"; or (ours) "shown" and "surer": masks as the metrics make them, "ranked": the order of pixels
         alone. "surer" and "ranked" compare the answer's log-odds behind the mask with those without it.
+        "ranked" with `shared` and 5 layers of `evidence`, the explained network being the auxiliary one, gave
+        the best maps that we measured (docs/learned.md).
     shared
         Whether classes share a row of the fusion (ours): better maps for classes with few images.
     evidence
