@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import networks
 from seewhy.execution import Execution
+from seewhy.models import replica as replicas
 from seewhy.models.fused import FusedConvolution
 from seewhy.models.model import Model
 from seewhy.models.replica import replicate
@@ -203,8 +204,9 @@ def test_the_compiled_copy_scores_alike_and_pads_the_last_batch() -> None:
 
 
 def fusing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take this processor for a device that fuses, in single and in half precision."""
-    monkeypatch.setattr(calibration, "_fuses", lambda _: True)
+    """Take this processor for an accelerator that fuses, in single and in half precision."""
+    for module in (calibration, replicas):
+        monkeypatch.setattr(module, "packs", lambda _: False)
     monkeypatch.setattr(calibration, "_halves", lambda _: ("bf16",))
     monkeypatch.setattr(calibration, "_CLOSE", 1.0)
 
@@ -226,7 +228,7 @@ def test_an_untrue_fused_copy_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> N
     fusing(monkeypatch)
     monkeypatch.setattr(FusedConvolution, "forward", lambda self, x, shortcut=None: self.convolution(x))
     chosen = found(pose(precision="fp32"))
-    assert chosen.facts["tried"]["fp32, folded"]["noise"] > 1e-3
+    assert chosen.facts["tried"]["fp32, folded, fused"]["noise"] > 1e-3
     assert chosen.replica is not None
     assert chosen.replica.fused == 0
 

@@ -1,7 +1,8 @@
 """Fast copy: who answers for a frozen network where many inputs pass it.
 
 On a folded copy (`models.replica`) a pass takes half to two thirds of the time on processors: batch
-normalisation has gone into the convolutions, whose weights lie channels last. The copy is used only where, on
+normalisation has gone into the convolutions, whose weights lie channels last; less where these are packed and
+rectify, too (`models.packed`), which a pass with gradients does without. The copy is used only where, on
 inputs of the run, its output and every layer that is read agree with the network's to a thousandth; a network
 without normalisation to fold answers itself. Training asks its frozen networks so, and a call with many
 inputs its first passes.
@@ -10,6 +11,7 @@ inputs its first passes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import torch
 
@@ -17,6 +19,9 @@ from seewhy.batching import is_out_of_memory
 from seewhy.models.model import Model
 from seewhy.models.replica import replicate
 from seewhy.types import Batch
+
+_Made: TypeAlias = dict[bool, Model | None]
+"""Copies, fused or not; None where there is none of use."""
 
 _TRUE = 1e-3
 """Largest distance of what a copy puts out, as a part of its length."""
@@ -36,9 +41,7 @@ def fast_copy(model: Model, x: Batch, layers: Sequence[str] = ()) -> Model:
     layers
         Names of layers that will be read or replaced.
     """
-    x = x[:_SAMPLE]
-    copy = _copied(model, x)
-    return copy if copy is not None and _true(model, copy, x, layers) else model
+    return _truest(model, x[:_SAMPLE], layers, {}) or model
 
 
 def kept_copy(model: Model, x: Batch, layers: Sequence[str], version: tuple[object, ...]) -> Model:
@@ -53,29 +56,39 @@ def kept_copy(model: Model, x: Batch, layers: Sequence[str], version: tuple[obje
     """
     x = x[:_SAMPLE]
     key = ("fast copy", str(x.device), tuple(x.shape[1:]))
-    known: tuple[tuple[object, ...], Model | None, dict[tuple[str, ...], bool]] | None = model.facts.get(key)
+    known: tuple[tuple[object, ...], _Made, dict[tuple[str, ...], Model | None]] | None = model.facts.get(key)
     if known is None or known[0] != version:
-        known = model.facts[key] = version, _copied(model, x), {}
-    _, copy, found = known
-    if copy is None:
-        return model
+        known = model.facts[key] = version, {}, {}
+    _, made, found = known
     read = tuple(layers)
     if read not in found:
-        found[read] = _true(model, copy, x, layers)
-    return copy if found[read] else model
+        found[read] = _truest(model, x, layers, made)
+    return found[read] or model
 
 
-def _copied(model: Model, x: Batch) -> Model | None:
-    """Return a model of the folded copy; None where there is none, or nothing to fold."""
+def _truest(model: Model, x: Batch, layers: Sequence[str], made: _Made) -> Model | None:
+    """Return the fastest copy that is true; a fused one no longer shows what it fused, a folded one may."""
+    for fuse in (True, False) if x.device.type == "cpu" else (False,):
+        if fuse not in made:
+            made[fuse] = _copied(model, x, fuse)
+        copy = made[fuse]
+        if copy is not None and _true(model, copy, x, layers):
+            return copy
+    return None
+
+
+def _copied(model: Model, x: Batch, fuse: bool) -> Model | None:
+    """Return a model of the copy; None where there is none, or nothing to fold, or to fuse."""
     if not model.differentiable or model.dtype != torch.float32:
         return None
     try:
-        replica = replicate(model.module, x, torch.float32, fold=True)
+        replica = replicate(model.module, x, torch.float32, fold=True, fuse=fuse)
     except Exception as error:  # whatever a network raises when it is copied
         if is_out_of_memory(error):
             raise
         return None
-    return model.with_module(replica.module, torch.float32) if replica.folded else None
+    useful = replica.fused if fuse else replica.folded
+    return model.with_module(replica.module, torch.float32) if useful else None
 
 
 def _true(model: Model, copy: Model, x: Batch, layers: Sequence[str]) -> bool:

@@ -2,10 +2,10 @@
 
 Four changes, none of them to the original. Convolutions get their weights in the order of memory that they
 prefer (channels last). Batch normalisation is folded into the convolution before it, which saves reading and
-writing every activation once more. What follows a convolution may be fused with it (`models.fused`). And
-weights may be kept in half precision. Which normalisation follows which convolution is found by watching one
-pass, not by names; whether the copy is true is for the caller to test, since a network may look at what a
-folded layer returned.
+writing every activation once more. What follows a convolution may be fused with it (`models.fused`, and
+`models.packed` on processors). And weights may be kept in half precision. Which normalisation follows which
+convolution is found by watching one pass, not by names; whether the copy is true is for the caller to test,
+since a network may look at what a folded layer returned.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from seewhy.batching import is_out_of_memory
 from seewhy.models.fused import fuse as fuse_convolutions
+from seewhy.models.packed import able, pack
 from seewhy.types import Json
 
 Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -80,7 +81,8 @@ def replicate(module: nn.Module, x: Tensor, dtype: torch.dtype, *, fold: bool, f
     fold
         Whether to fold batch normalisation.
     fuse
-        Whether to fuse convolutions with what follows them, too; such a copy has no gradients.
+        Whether to fuse convolutions with what follows them, too: by `models.packed` on processors, elsewhere
+        by `models.fused`, whose copies have no gradients.
 
     Raises
     ------
@@ -97,9 +99,16 @@ def replicate(module: nn.Module, x: Tensor, dtype: torch.dtype, *, fold: bool, f
     if x.ndim in (4, 5):
         twin.to(memory_format=_order(x))
     if fuse and folded and x.ndim == 4:
+        if packs(x.device):
+            return Replica(twin, dtype, folded, pack(twin, x[:1].to(dtype)) if able() else 0)
         twin, fused = _fused(twin, x[:1].to(dtype))
         return Replica(twin, dtype, folded, fused)
     return Replica(twin, dtype, folded)
+
+
+def packs(device: torch.device) -> bool:
+    """Tell whether fusing means packing on a device; such copies still have gradients."""
+    return device.type == "cpu"
 
 
 def _fused(twin: nn.Module, x: Tensor) -> tuple[nn.Module, int]:

@@ -3,11 +3,10 @@
 A run of thousands of forward passes is worth a few that find out how to make them. On a sample of the run's
 own edits the scores of a `Replica` are compared with those of the network itself. What counts is noise: the
 spread of the differences as a part of the spread of the scores. A replica in single precision must leave
-almost none, else batch normalisation is not folded (and, on accelerators, nothing fused), else the network
-itself runs. One in half precision is
-taken when its noise would leave a rank correlation of about .999, or is no more than that of the network
-as it runs (TensorFloat-32 has as few digits as fp16): fp16 first, on accelerators; bf16 next, also on
-processors that multiply it natively; else single precision stays.
+almost none, else nothing is fused, else batch normalisation is not folded, else the network itself runs. One
+in half precision is taken when its noise would leave a rank correlation of about .999, or is no more than
+that of the network as it runs (TensorFloat-32 has as few digits as fp16): fp16 first, on accelerators; bf16
+next, also on processors that multiply it natively; else single precision stays.
 
 What was found is kept with the network, for one device, shape, kind of edit and kind of score, until a
 weight, a module or a hook changes. A result's provenance has it: the precision, the noise, the rank
@@ -30,7 +29,7 @@ from seewhy.agreement import Agreement
 from seewhy.batching import is_out_of_memory
 from seewhy.execution import Precision
 from seewhy.models.model import Model
-from seewhy.models.replica import Replica, replicate
+from seewhy.models.replica import Replica, packs, replicate
 from seewhy.perturb.edits import Edits, Jobs
 from seewhy.question import Question
 from seewhy.types import Json
@@ -166,20 +165,25 @@ def forget(model: Model) -> dict[Any, Any]:
 def _search(trial: _Trial, asked: Precision, *, fold: bool) -> Calibration:
     """Return the best replica that is true enough."""
     tried: Json = {}
-    best, folding = Calibration("fp32", None, {"precision": "fp32"}), fold
-    for folding in (True, False) if fold else (False,):
-        outcome = trial.of("fp32", fold=folding)
-        tried["fp32, folded" if folding else "fp32"] = outcome.facts
+    best, device = Calibration("fp32", None, {"precision": "fp32"}), trial.question.x.device
+    folding, fusing = fold, fold and _fuses(device)
+    while True:
+        outcome = trial.of("fp32", fold=folding, fuse=fusing)
+        fused = outcome.replica is not None and outcome.replica.fused > 0
+        tried["fp32" + ", folded" * folding + ", fused" * fused] = outcome.facts
         if outcome.noise <= _EXACT and outcome.replica is not None:
             best = Calibration("fp32", outcome.replica, {"precision": "fp32", **outcome.facts})
             break
-    halves = _halves(trial.question.x.device) if asked == "auto" else (asked,) if asked != "fp32" else ()
+        if not folding:
+            break
+        folding, fusing = fused and packs(device), False
+    halves = _halves(device) if asked == "auto" else (asked,) if asked != "fp32" else ()
     # With cuDNN a half-precision convolution with a bias is slower than one without, and a normalisation;
     # unless bias and rectifier are fused with it.
-    if _fuses(trial.question.x.device):
-        folding = folding and outcome.fused
+    if _fuses(device) and not packs(device):
+        folding = fusing = fusing and outcome.fused
     for precision in halves:
-        outcome = trial.of(precision, fold=folding)
+        outcome = trial.of(precision, fold=folding, fuse=fusing)
         tried[precision] = outcome.facts
         if outcome.replica is not None and (outcome.noise <= max(_CLOSE, trial.noise) or asked == precision):
             best = Calibration(precision, outcome.replica, {"precision": precision, **outcome.facts})
@@ -227,7 +231,7 @@ def _replica_key(
 
 def _fuses(device: torch.device) -> bool:
     """Tell whether the device has kernels that fuse what follows a convolution."""
-    return device.type == "cuda"
+    return device.type in ("cuda", "cpu")
 
 
 def _halves(device: torch.device) -> tuple[Precision, ...]:
@@ -275,10 +279,9 @@ class _Trial:
         self.noise = _compare(self.own, self._scores(question, None))[0] if x.is_cuda else 0.0
         """Of the network as it runs: TensorFloat-32 has no more digits than fp16."""
 
-    def of(self, precision: Precision, *, fold: bool) -> _Outcome:
+    def of(self, precision: Precision, *, fold: bool, fuse: bool) -> _Outcome:
         """Return how a replica in `precision` does."""
         try:
-            fuse = fold and _fuses(self.question.x.device)
             replica = copied(self.question, precision, fold=fold, fuse=fuse)
             model = self.question.model.with_module(replica.module, replica.dtype)
             with _single_precision():

@@ -159,8 +159,9 @@ class WindowScorer(Scorer):
         facts = self.question.model.facts
         known: tuple[object, int] | None = facts.get(key)
         if known is None or known[0] != version:
+            own = self.question.model  # the counter does not know fused kernels
             with FlopCounterMode(display=False) as counter:
-                network(x)
+                own.module(x.to(own.dtype))
             known = facts[key] = version, counter.get_total_flops() // 2
         cut = blocks(windows.counts, self.batch_size)
         plan = planned(recording, windows, cut, known[1])
