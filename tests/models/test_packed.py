@@ -171,14 +171,20 @@ def test_a_copy_that_shows_a_layer_fuses_only_what_it_may() -> None:
     model, x = Model(networks.cnn()), images(6)
     names = dict(model.module.named_modules())
     norm = next(name for name, m in names.items() if isinstance(m, nn.BatchNorm2d))
-    assert made(fast_copy(model, x).module)
-    reading = fast_copy(model, x, [norm])
+    whole, reading, same = (kept_copy(model, x, layers, (1,)) for layers in ((), (norm,), ()))
+    assert made(whole.module)
+    assert whole is same
     assert reading is not model
     assert not made(reading.module)
-    kept = [kept_copy(model, x, layers, (1,)) for layers in ((), (norm,), ())]
-    assert kept[0] is kept[2] is not kept[1]
-    own, other = model.answer(x, [norm]), kept[1].answer(x, [norm])
+    own, other = model.answer(x, [norm]), reading.answer(x, [norm])
     torch.testing.assert_close(other.activations[norm], own.activations[norm], rtol=1e-4, atol=1e-5)
+
+
+def test_copies_for_training_are_folded_only() -> None:
+    model = Model(networks.cnn())
+    copy = fast_copy(model, images())
+    assert copy is not model
+    assert not made(copy.module)
 
 
 def test_scores_are_made_with_packed_convolutions() -> None:
@@ -192,7 +198,9 @@ def test_scores_are_made_with_packed_convolutions() -> None:
 def test_a_packed_copy_that_answers_otherwise_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(packed._KERNELS, nn.ReLU, ("tanh", []))  # planted
     model = Model(networks.cnn())
-    assert not made(fast_copy(model, images(6)).module)
+    kept = kept_copy(model, images(6), (), (1,))
+    assert kept is not model
+    assert not made(kept.module)
     result = seewhy.explain(model, images(1), "rise", 0, masks=100)
     assert result.provenance["scoring"]["folded"] > 0
     assert "fused" not in result.provenance["scoring"]

@@ -32,6 +32,9 @@ _SAMPLE = 2
 def fast_copy(model: Model, x: Batch, layers: Sequence[str] = ()) -> Model:
     """Return a model that answers as `model`, sooner; `model` where no copy does.
 
+    Nothing is fused in it: training, which asks for it, takes gradients through most passes, and its results
+    can be compared with those of earlier versions.
+
     Parameters
     ----------
     model
@@ -41,11 +44,11 @@ def fast_copy(model: Model, x: Batch, layers: Sequence[str] = ()) -> Model:
     layers
         Names of layers that will be read or replaced.
     """
-    return _truest(model, x[:_SAMPLE], layers, {}) or model
+    return _truest(model, x[:_SAMPLE], layers, {True: None}) or model
 
 
 def kept_copy(model: Model, x: Batch, layers: Sequence[str], version: tuple[object, ...]) -> Model:
-    """Return `fast_copy`; the copy is made once for a size of inputs and a version of the model.
+    """Return a copy as `fast_copy` or a fused one; it is made once for a size of inputs and a version.
 
     Parameters
     ----------
