@@ -37,6 +37,7 @@ docs-write: $(STAMP)
 	$(BIN)/python docs/build.py
 
 bench: $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements/peers.txt
 	$(BIN)/python -m benchmarks
 
 # About 25 minutes on two cores; photos come from Debian and PyPI.

@@ -166,18 +166,30 @@ def test_batches_of_all_sizes_are_answered_alike() -> None:
     torch.testing.assert_close(net(x), singles, rtol=1e-5, atol=1e-6)
 
 
-def test_a_copy_that_shows_a_layer_fuses_only_what_it_may() -> None:
+def test_a_layer_that_is_read_is_not_fused_away() -> None:
     """What is read behind a normalisation is no longer there once the rectifier went in front of it."""
     model, x = Model(networks.cnn()), images(6)
-    names = dict(model.module.named_modules())
-    norm = next(name for name, m in names.items() if isinstance(m, nn.BatchNorm2d))
+    norm = next(name for name, m in model.module.named_modules() if isinstance(m, nn.BatchNorm2d))
     whole, reading, same = (kept_copy(model, x, layers, (1,)) for layers in ((), (norm,), ()))
-    assert made(whole.module)
     assert whole is same
-    assert reading is not model
-    assert not made(reading.module)
+    assert reading is not whole
+    fused = [sum(m.rectifier is not None for m in made(copy.module)) for copy in (whole, reading)]
+    assert fused[0] == fused[1] + 1
     own, other = model.answer(x, [norm]), reading.answer(x, [norm])
     torch.testing.assert_close(other.activations[norm], own.activations[norm], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(other.output, own.output, rtol=1e-4, atol=1e-5)
+
+
+def test_of_copies_that_spare_a_layer_the_last_is_kept() -> None:
+    model, x = Model(networks.cnn()), images(6)
+    norms = [name for name, m in model.module.named_modules() if isinstance(m, nn.BatchNorm2d)]
+    first = kept_copy(model, x, (), (1,))
+    one, two = (kept_copy(model, x, (norm,), (1,)) for norm in norms[:2])
+    assert len({id(c) for c in (first, one, two)}) == 3
+    assert kept_copy(model, x, (norms[1],), (1,)) is two
+    assert kept_copy(model, x, (), (1,)) is first
+    assert kept_copy(model, x, (norms[0],), (1,)) is not one
+    assert kept_copy(model, x, (), (2,)) is not first
 
 
 def test_copies_for_training_are_folded_only() -> None:

@@ -11,17 +11,14 @@ inputs its first passes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from dataclasses import dataclass, field
 
 import torch
 
 from seewhy.batching import is_out_of_memory
 from seewhy.models.model import Model
-from seewhy.models.replica import replicate
+from seewhy.models.replica import packs, replicate
 from seewhy.types import Batch
-
-_Made: TypeAlias = dict[bool, Model | None]
-"""Copies, fused or not; None where there is none of use."""
 
 _TRUE = 1e-3
 """Largest distance of what a copy puts out, as a part of its length."""
@@ -44,7 +41,9 @@ def fast_copy(model: Model, x: Batch, layers: Sequence[str] = ()) -> Model:
     layers
         Names of layers that will be read or replaced.
     """
-    return _truest(model, x[:_SAMPLE], layers, {True: None}) or model
+    x = x[:_SAMPLE]
+    copy = _copied(model, x, fuse=False)
+    return copy if copy is not None and _true(model, copy, x, layers) else model
 
 
 def kept_copy(model: Model, x: Batch, layers: Sequence[str], version: tuple[object, ...]) -> Model:
@@ -59,33 +58,60 @@ def kept_copy(model: Model, x: Batch, layers: Sequence[str], version: tuple[obje
     """
     x = x[:_SAMPLE]
     key = ("fast copy", str(x.device), tuple(x.shape[1:]))
-    known: tuple[tuple[object, ...], _Made, dict[tuple[str, ...], Model | None]] | None = model.facts.get(key)
-    if known is None or known[0] != version:
-        known = model.facts[key] = version, {}, {}
-    _, made, found = known
+    kept: _Kept | None = model.facts.get(key)
+    if kept is None or kept.version != version:
+        kept = model.facts[key] = _Kept(version)
     read = tuple(layers)
-    if read not in found:
-        found[read] = _truest(model, x, layers, made)
-    return found[read] or model
+    if read not in kept.found:
+        kept.found[read] = kept.truest(model, x, read)
+    return kept.found[read] or model
 
 
-def _truest(model: Model, x: Batch, layers: Sequence[str], made: _Made) -> Model | None:
-    """Return the fastest copy that is true; a fused one no longer shows what it fused, a folded one may."""
-    for fuse in (True, False) if x.device.type == "cpu" else (False,):
-        if fuse not in made:
-            made[fuse] = _copied(model, x, fuse)
-        copy = made[fuse]
-        if copy is not None and _true(model, copy, x, layers):
-            return copy
-    return None
+@dataclass
+class _Kept:
+    """Copies of one version of a model, for inputs of one size.
+
+    Parameters
+    ----------
+    version
+        Of the model.
+    fused
+        The first fused copy, and the last one that had to spare some layer; each takes as much memory as the
+        network.
+    folded
+        Copies without anything fused: none before it was needed, then one, or None where it is of no use.
+    found
+        By layers read: which copy is true; None for the network itself.
+    """
+
+    version: tuple[object, ...]
+    fused: list[Model] = field(default_factory=list)
+    folded: list[Model | None] = field(default_factory=list)
+    found: dict[tuple[str, ...], Model | None] = field(default_factory=dict)
+
+    def truest(self, model: Model, x: Batch, layers: tuple[str, ...]) -> Model | None:
+        """Return the fastest copy that is true at `layers`; None where none is."""
+        for copy in self.fused:
+            if _true(model, copy, x, layers):
+                return copy
+        made = _copied(model, x, fuse=True, shown=layers) if packs(x.device) else None
+        if made is not None and _true(model, made, x, layers):
+            gone = self.fused[1:]
+            self.found = {read: copy for read, copy in self.found.items() if copy not in gone}
+            self.fused = [*self.fused[:1], made]
+            return made
+        if not self.folded:
+            self.folded = [_copied(model, x, fuse=False)]
+        plain = self.folded[0]
+        return plain if plain is not None and _true(model, plain, x, layers) else None
 
 
-def _copied(model: Model, x: Batch, fuse: bool) -> Model | None:
+def _copied(model: Model, x: Batch, *, fuse: bool, shown: Sequence[str] = ()) -> Model | None:
     """Return a model of the copy; None where there is none, or nothing to fold, or to fuse."""
     if not model.differentiable or model.dtype != torch.float32:
         return None
     try:
-        replica = replicate(model.module, x, torch.float32, fold=True, fuse=fuse)
+        replica = replicate(model.module, x, torch.float32, fold=True, fuse=fuse, shown=shown)
     except Exception as error:  # whatever a network raises when it is copied
         if is_out_of_memory(error):
             raise

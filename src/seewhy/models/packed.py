@@ -87,7 +87,7 @@ def able() -> bool:
     return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in wanted)
 
 
-def pack(module: nn.Module, x: Tensor) -> int:
+def pack(module: nn.Module, x: Tensor, shown: Sequence[str] = ()) -> int:
     """Pack, in place, the convolutions of a network, and return how many took a rectifier in.
 
     Where none does, nothing is packed: large convolutions gain nothing by that alone.
@@ -98,13 +98,15 @@ def pack(module: nn.Module, x: Tensor) -> int:
         In evaluation mode, frozen, folded.
     x
         `(n, c, h, w)` inputs that it takes.
+    shown
+        Names of layers whose outputs stay as they are: no rectifier goes in front of them.
 
     Raises
     ------
     Exception
         Whatever a network raises that cannot be run, or has convolutions that oneDNN does not take.
     """
-    seen = _Watched(module, x)
+    seen = _Watched(module, x, [module.get_submodule(name) for name in shown])
     if not seen.rectifiers:
         return 0
     made = {
@@ -126,12 +128,13 @@ def pack(module: nn.Module, x: Tensor) -> int:
 class _Watched:
     """What one pass shows: convolutions that can be packed, and rectifiers that they can take in."""
 
-    def __init__(self, module: nn.Module, x: Tensor) -> None:
+    def __init__(self, module: nn.Module, x: Tensor, shown: Sequence[nn.Module]) -> None:
         self.convolutions: list[tuple[nn.Conv2d, torch.Size, Margins]] = []
         self.rectifiers: dict[int, nn.Module] = {}
         """By the convolution's id."""
         calls: dict[int, int] = {}
-        sources: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # tensors are kept, so that ids stay unique
+        sources: dict[int, nn.Conv2d] = {}
+        alive: list[Tensor] = []  # tensors are kept, so that ids stay unique
         takes: dict[int, list[tuple[nn.Module, nn.Conv2d | None]]] = {}
 
         def watch(m: nn.Module, args: Any, output: Any) -> None:
@@ -140,12 +143,15 @@ class _Watched:
                 margins = _margins(m, args[0], output)
                 if margins is not None:
                     self.convolutions.append((m, args[0].shape[1:], margins))
-                    sources[id(output)] = m, output
+                    sources[id(output)] = m
+                    alive.append(output)
             else:
-                source = sources.pop(id(args[0]), None)
-                takes.setdefault(id(m), []).append((m, None if source is None else source[0]))
+                takes.setdefault(id(m), []).append((m, sources.pop(id(args[0]), None)))
 
-        with _watching(module, watch), torch.no_grad():
+        def spare(_: nn.Module, args: Any, output: Any) -> None:
+            sources.pop(id(output), None)
+
+        with _watching(module, watch, shown, spare), torch.no_grad():
             module(x)
         self.convolutions = [entry for entry in self.convolutions if calls[id(entry[0])] == 1]
         once = {id(c) for c, _, _ in self.convolutions}
@@ -155,7 +161,9 @@ class _Watched:
 
 
 @contextmanager
-def _watching(module: nn.Module, watch: Callable[..., None]) -> Iterator[None]:
+def _watching(
+    module: nn.Module, watch: Callable[..., None], shown: Sequence[nn.Module], spare: Callable[..., None]
+) -> Iterator[None]:
     """Watch convolutions and rectifiers; these work on copies meanwhile, so that results are seen whole."""
     with ExitStack() as stack:
         for m in module.modules():
@@ -164,6 +172,8 @@ def _watching(module: nn.Module, watch: Callable[..., None]) -> Iterator[None]:
             if isinstance(m, nn.ReLU | nn.ReLU6 | nn.SiLU | nn.Hardswish) and m.inplace:
                 stack.callback(setattr, m, "inplace", True)
                 m.inplace = False
+        for m in shown:  # behind the others, so that what they found is there
+            stack.callback(m.register_forward_hook(spare).remove)
         yield
 
 

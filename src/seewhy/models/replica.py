@@ -11,7 +11,7 @@ since a network may look at what a folded layer returned.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -67,7 +67,15 @@ class Replica:
         return x.contiguous(memory_format=_order(x)) if x.is_cuda and x.ndim in (4, 5) else x
 
 
-def replicate(module: nn.Module, x: Tensor, dtype: torch.dtype, *, fold: bool, fuse: bool = False) -> Replica:
+def replicate(
+    module: nn.Module,
+    x: Tensor,
+    dtype: torch.dtype,
+    *,
+    fold: bool,
+    fuse: bool = False,
+    shown: Sequence[str] = (),
+) -> Replica:
     """Copy a network.
 
     Parameters
@@ -83,6 +91,8 @@ def replicate(module: nn.Module, x: Tensor, dtype: torch.dtype, *, fold: bool, f
     fuse
         Whether to fuse convolutions with what follows them, too: by `models.packed` on processors, elsewhere
         by `models.fused`, whose copies have no gradients.
+    shown
+        Names of layers whose outputs packing leaves as they are.
 
     Raises
     ------
@@ -100,7 +110,7 @@ def replicate(module: nn.Module, x: Tensor, dtype: torch.dtype, *, fold: bool, f
         twin.to(memory_format=_order(x))
     if fuse and folded and x.ndim == 4:
         if packs(x.device):
-            return Replica(twin, dtype, folded, pack(twin, x[:1].to(dtype)) if able() else 0)
+            return Replica(twin, dtype, folded, pack(twin, x[:1].to(dtype), shown) if able() else 0)
         twin, fused = _fused(twin, x[:1].to(dtype))
         return Replica(twin, dtype, folded, fused)
     return Replica(twin, dtype, folded)
