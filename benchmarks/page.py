@@ -30,16 +30,17 @@ result. Where two claim the same map, the run fails unless they agree.
 SeeWhy can be faster than the floor: on processors it scores with a copy of the network whose batch
 normalisation is folded into the convolutions and whose weights lie channels last, or in oneDNN's own order
 where it can rectify, too; methods that take many gradients of an input take them from a folded copy, and so
-do class activation maps of 4 inputs and more. On accelerators convolutions of the copy add the bias and the
-shortcut and rectify in their own kernel (cuDNN), where a network has these: RISE on ResNet-50 then takes
-about half the time of the bare half precision passes, and less than the compiled ones, so that such copies
-are not compiled. Occlusion of large convolutional networks on processors recomputes only what a window
-changes; the title of a task then says how many multiply-adds that saves. `resnet50` and `vit_b16` are
-untrained; on the processor the scores of `resnet50` hardly react to small windows, so that automatic
-precision stays single there, and the line "as asked" shows what half precision would take. Its rows of RISE
-and Score-CAM were taken with `--models resnet50 --tasks score_cam,rise --half bf16`, rows of occlusion,
-Grad-CAM, Ablation-CAM and integrated gradients with `--tasks`, later than the others. Peers run with
-torch's default TensorFloat-32 on accelerators.
+do class activation maps of 4 inputs and more, whose first passes are packed, too. On accelerators
+convolutions of the copy add the bias and the shortcut and rectify in their own kernel (cuDNN), where a
+network has these: RISE on ResNet-50 then takes about half the time of the bare half precision passes, and
+less than the compiled ones, so that such copies are not compiled. Occlusion of large convolutional networks
+on processors recomputes only what a window changes; the title of a task then says how many multiply-adds
+that saves. `resnet50` and `vit_b16` are untrained; on the processor the scores of `resnet50` hardly react
+to small windows, so that automatic precision stays single there, and the line "as asked" shows what half
+precision would take. Its rows of RISE and Score-CAM were taken with `--models resnet50 --tasks
+score_cam,rise --half bf16`, rows of its occlusion, Grad-CAM, Ablation-CAM and integrated gradients with
+`--tasks`, and so were those of Grad-CAM and Ablation-CAM of the others, five repeats, later than the rest.
+Peers run with torch's default TensorFloat-32 on accelerators.
 
 """
 

@@ -59,7 +59,7 @@ def auxiliary_features(
 
 
 def _hastened(explainer: Explainer, features: Features, evidence: Sequence[Stage], seen: Tensor) -> Features:
-    """Return the same, asked of the network's folded copy where that pays: on processors, see `fast_copy`."""
+    """Return the same, asked of a copy of the network where that pays: on processors, see `kept_copy`."""
     if seen.device.type != "cpu":
         return features
     model = features.model
