@@ -52,8 +52,8 @@ network, too), "ranked" as ranks of power 0.05 is ahead of Grad-CAM on all six A
 efficientnet-lite0 and for mobilenet-v2; of Grad-CAM as ranks of the same power, too. RISE was asked about the
 first of them, and takes some 800 times as long:
 
-- efficientnet-lite0, by the explainer that `make explainer` trains (400 steps, 17 to 22 minutes on two cores), 64
-  pictures: ahead of RISE on four, not by IC50 and AD15, with and without the power; of RISE as ranks of the
+- efficientnet-lite0, by the explainer that `make explainer` trains (400 steps, 17 to 22 minutes on two
+  cores), 64 pictures: ahead of RISE on four, not by IC50 and AD15, with and without the power; of RISE as ranks of the
   same power on four, not by AD50 and AD15; of Grad-CAM on all six there, too. By deletion it is ahead of
   RISE, by insertion and ROAD RISE is ahead (16 pictures). Extremal perturbation, on 16 pictures, is the best
   at 15 per cent, for which it looks, and behind at 50 and 100.
@@ -240,8 +240,8 @@ def speed(record: Json) -> str:
     lines.append(
         f"A single map costs {one:.2f} times the auxiliary network's pass and the head, in batches "
         f"{batch:.2f} times; with evidence in {EVIDENCE} layers {one_more:.2f} and {batch_more:.2f} times. "
-        f"Processors ask a folded and packed copy of the auxiliary network, which the pass beside it is not. A step of "
-        f"training costs {record['training step over floor']:.2f} times its "
+        "Processors ask a folded and packed copy of the auxiliary network, which the pass beside it is not. "
+        f"A step of training costs {record['training step over floor']:.2f} times its "
         "floor (a clean pass of the explained network and a masked one, forward and backward, as it stands); "
         "with the pass of the auxiliary network, as it stands, the floor would be "
         f"{record['floor and auxiliary forward over floor']:.2f}. Training asks copies of the networks whose "
