@@ -53,10 +53,10 @@ efficientnet-lite0 and for mobilenet-v2; of Grad-CAM as ranks of the same power,
 first of them, and takes some 800 times as long:
 
 - efficientnet-lite0, by the explainer that `make explainer` trains (400 steps, 17 to 22 minutes on two
-  cores), 64 pictures: ahead of RISE on four, not by IC50 and AD15, with and without the power; of RISE as ranks of the
-  same power on four, not by AD50 and AD15; of Grad-CAM on all six there, too. By deletion it is ahead of
-  RISE, by insertion and ROAD RISE is ahead (16 pictures). Extremal perturbation, on 16 pictures, is the best
-  at 15 per cent, for which it looks, and behind at 50 and 100.
+  cores), 64 pictures: ahead of RISE on four, not by IC50 and AD15, with and without the power; of RISE as
+  ranks of the same power on four, not by AD50 and AD15; of Grad-CAM on all six there, too. By deletion it
+  is ahead of RISE, by insertion and ROAD RISE is ahead (16 pictures). Extremal perturbation, on 16
+  pictures, is the best at 15 per cent, for which it looks, and behind at 50 and 100.
 - mobilenet-v2, 900 steps, 112 pictures: ahead of RISE on five, not by IC15, and of RISE as ranks on four; of
   Grad-CAM there on five, IC15 being 11.6 and 12.5. By deletion, insertion and ROAD, on 8 pictures, it is
   ahead of Grad-CAM, and RISE stays ahead of it. These 112 had been looked at before with two explainers that
