@@ -32,7 +32,8 @@ class Execution:
     batch_size
         Model inputs a forward pass, at least 1; `None` lets the scorer choose.
     precision
-        Arithmetic of forward-only passes; those that differentiate always use that of the weights. "auto"
+        Arithmetic of forward-only passes; those that differentiate use that of the weights, but for class
+        activation maps on processors, which "bf16" takes from a copy in that type. "auto"
         takes half precision where a trial on the inputs shows that scores keep their order (see
         `seewhy.perturb.calibration`), and says in the result what it took.
         On processors it also lets a copy with normalisation folded give many gradients of an input, and

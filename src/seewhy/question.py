@@ -57,6 +57,7 @@ _GRAPH = 16
 """How many times more than a late layer's output its graph holds, at most about."""
 _LATE = 2
 """How many times an input a late layer puts out, at most."""
+_SHORT = {torch.float32: "fp32", torch.bfloat16: "bf16"}
 _MANY = 4
 """Inputs of a call from which a copy of the network is made on processors. Making it takes what it saves on
 some twenty, once; it is kept."""
@@ -173,12 +174,16 @@ class Question:
     def differentiable_answer(self, start: int, stop: int, layers: Sequence[str]) -> Answer:
         """Return the answer on samples `start .. stop` with `layers` to differentiate by.
 
-        The kept first pass, if it serves; else another one of who gave that.
+        The kept first pass, if it serves; else another one of who gave that, or of the model itself for
+        layers that were not read then.
         """
         kept = self.first.get((start, stop))
         if kept is not None and set(layers) <= set(kept.activations):
             return kept
-        asked = self if self.copy is None else replace(self, model=self.copy)
+        # Whether a copy gives other layers than those that were read of it, nobody knows.
+        true = next(iter(self.first.values()), None)
+        copied = self.copy is not None and true is not None and set(layers) <= set(true.activations)
+        asked = replace(self, model=self.copy) if copied and self.copy is not None else self
         return asked.answer(self.x[start:stop], layers, differentiable=True)
 
     def scores(self, x: Batch, rows: Rows | None = None) -> Scores:
@@ -253,6 +258,7 @@ def ask(
     layers: Sequence[str] = (),
     *,
     differentiable: bool = True,
+    halves: bool = False,
     watched: bool = True,
 ) -> Question:
     """Run the model once on the inputs, look at its weights, and bind the target.
@@ -267,9 +273,11 @@ def ask(
         Layers that the caller will read: first passes are kept for it, so that it needs no second ones. Of
         several batches as many are kept as lie late in the network and in half a gibibyte. On processors a
         folded copy of the network gives those of 4 inputs and more (`models.fast_copy`), which the notes
-        say; not for who asks for fp32 by name.
+        say, and how far one in bf16 is off; not for who asks for fp32 by name.
     differentiable
         Whether the caller will differentiate with respect to their outputs.
+    halves
+        Whether a copy in bf16 may give the first passes, on processors and for who asks for bf16 by name.
     watched
         As in `Question`.
 
@@ -296,12 +304,17 @@ def ask(
         return answer
 
     looking = sweep(model.module)  # accelerators do this while the first pass is being launched
-    source = model
-    if layers and len(x) >= _MANY and x.device.type == "cpu" and execution.precision != "fp32":
+    source, notes = model, dict[str, Any]()
+    half = halves and execution.precision == "bf16"
+    if layers and x.device.type == "cpu" and execution.precision != "fp32" and (half or len(x) >= _MANY):
         version = model.check_weights(looking), *wiring(model.module)
-        source = kept_copy(model, x, read, version)
+        source, gap = kept_copy(model, x, read, version, torch.bfloat16 if half else torch.float32)
+        if source is not model:
+            notes["first_passes"] = f"folded copy, {_SHORT[source.dtype]}"
+        if source.dtype == torch.bfloat16 != model.dtype:
+            notes["first_passes_gap"] = gap
     answers = list(in_batches(len(x), size, replace(execution, progress=None), run, "first pass"))
-    output = torch.cat([a.output.detach() for a in answers])
+    output = torch.cat([a.output.detach() for a in answers]).to(model.dtype)
     checks = Checks(model, looking, output.isfinite().all())
     if not (len(kept) == len(answers) == 1 and graph and output.is_cuda):
         _ = (
@@ -326,7 +339,7 @@ def ask(
         kept,
         None if source is model else source,
         Passes(forward=len(x)),
-        {} if source is model else {"first_passes": "folded copy, fp32"},
+        notes,
         checks=checks,
         watched=watched,
     )

@@ -58,7 +58,7 @@ class Watchful(nn.Module):
 def test_a_copy_that_answers_otherwise_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Model(Watchful().eval().requires_grad_(False))
     assert fast_copy(model, images()) is model
-    monkeypatch.setattr(copies, "_TRUE", float("inf"))  # nobody compares
+    monkeypatch.setitem(copies._TRUE, torch.float32, float("inf"))  # nobody compares
     assert fast_copy(model, images()) is not model
 
 
@@ -83,12 +83,12 @@ def test_a_network_that_cannot_be_copied_is_asked_itself() -> None:
 
 def test_one_copy_serves_all_layers_until_a_weight_changes() -> None:
     model, x = Model(networks.cnn()), images()
-    first = kept_copy(model, x, ["2"], (model.weights_hash,))
+    first = kept_copy(model, x, ["2"], (model.weights_hash,))[0]
     assert folded(first)
-    assert kept_copy(model, x, ["2", "5"], (model.weights_hash,)) is first
-    assert kept_copy(model, x, ["3"], (model.weights_hash,)) is model
+    assert kept_copy(model, x, ["2", "5"], (model.weights_hash,))[0] is first
+    assert kept_copy(model, x, ["3"], (model.weights_hash,))[0] is model
     with torch.no_grad():
         model.module[8].weight.mul_(2)
-    other = kept_copy(model, x, ["2"], (model.weights_hash,))
+    other = kept_copy(model, x, ["2"], (model.weights_hash,))[0]
     assert other is not first
     torch.testing.assert_close(other.answer(x).output, model.answer(x).output, rtol=1e-4, atol=1e-5)

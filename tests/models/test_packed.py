@@ -11,11 +11,14 @@ from torch.nn import functional
 
 import networks
 import seewhy
+from seewhy.execution import Execution
 from seewhy.models import packed
 from seewhy.models.fast_copy import fast_copy, kept_copy
 from seewhy.models.model import Model
-from seewhy.models.packed import PackedConvolution, able, pack
+from seewhy.models.packed import PackedConvolution, able
+from seewhy.models.packing import pack
 from seewhy.models.replica import replicate
+from seewhy.question import ask
 
 pytestmark = pytest.mark.skipif(not able(), reason="this torch has no such kernels")
 
@@ -139,24 +142,18 @@ def test_what_is_no_convolution_with_its_weights_is_left() -> None:
 
 
 def test_who_asks_for_more_gets_the_layers_themselves() -> None:
-    """Gradients, other sizes, other types and subclasses of tensors."""
+    """Other sizes and types."""
     net, plain, x = Net(chain), Net(chain), images()
     pack(net, x)
-    at = x.clone().requires_grad_()
-    found, wanted = (torch.autograd.grad(m(at).square().sum(), at)[0] for m in (net, plain))
-    assert torch.equal(found, wanted)
     assert torch.equal(net(images(size=24)), plain(images(size=24)))
     assert torch.equal(net.double()(x.double()), plain.double()(x.double()))
 
 
-def test_without_gradients_the_kernel_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernel_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     net, x = Net(chain), images()
     pack(net, x)
-    for m in made(net):
-        monkeypatch.setattr(m, "packed", (torch.zeros(0),))  # planted: whoever uses it fails
-    with pytest.raises(RuntimeError):
-        net(x)
-    net(x.requires_grad_())
+    monkeypatch.setitem(packed.KERNELS, nn.ReLU, ("tanh", []))  # planted: whoever asks it is found out
+    assert not torch.allclose(net(x), Net(chain)(x))
 
 
 def test_batches_of_all_sizes_are_answered_alike() -> None:
@@ -170,7 +167,7 @@ def test_a_layer_that_is_read_is_not_fused_away() -> None:
     """What is read behind a normalisation is no longer there once the rectifier went in front of it."""
     model, x = Model(networks.cnn()), images(6)
     norm = next(name for name, m in model.module.named_modules() if isinstance(m, nn.BatchNorm2d))
-    whole, reading, same = (kept_copy(model, x, layers, (1,)) for layers in ((), (norm,), ()))
+    whole, reading, same = (kept_copy(model, x, layers, (1,))[0] for layers in ((), (norm,), ()))
     assert whole is same
     assert reading is not whole
     fused = [sum(m.rectifier is not None for m in made(copy.module)) for copy in (whole, reading)]
@@ -183,13 +180,41 @@ def test_a_layer_that_is_read_is_not_fused_away() -> None:
 def test_of_copies_that_spare_a_layer_the_last_is_kept() -> None:
     model, x = Model(networks.cnn()), images(6)
     norms = [name for name, m in model.module.named_modules() if isinstance(m, nn.BatchNorm2d)]
-    first = kept_copy(model, x, (), (1,))
-    one, two = (kept_copy(model, x, (norm,), (1,)) for norm in norms[:2])
+    first = kept_copy(model, x, (), (1,))[0]
+    one, two = (kept_copy(model, x, (norm,), (1,))[0] for norm in norms[:2])
     assert len({id(c) for c in (first, one, two)}) == 3
-    assert kept_copy(model, x, (norms[1],), (1,)) is two
-    assert kept_copy(model, x, (), (1,)) is first
-    assert kept_copy(model, x, (norms[0],), (1,)) is not one
-    assert kept_copy(model, x, (), (2,)) is not first
+    assert kept_copy(model, x, (norms[1],), (1,))[0] is two
+    assert kept_copy(model, x, (), (1,))[0] is first
+    assert kept_copy(model, x, (norms[0],), (1,))[0] is not one
+    assert kept_copy(model, x, (), (2,))[0] is not first
+
+
+def test_who_asks_for_bf16_gets_a_copy_in_it_and_is_told_how_far_off_it_is() -> None:
+    model, x = seewhy.load("mobilenet-v2"), networks.batch((3, 96, 96), n=2)
+    asked = {p: seewhy.explain(model, x, "grad_cam", 3, precision=p) for p in ("auto", "bf16", "fp32")}
+    notes = {p: found.provenance.get("first_passes") for p, found in asked.items()}
+    assert notes == {"auto": None, "bf16": "folded copy, bf16", "fp32": None}
+    assert 0 < asked["bf16"].provenance["first_passes_gap"] < 0.25
+    assert not torch.equal(asked["bf16"].native, asked["fp32"].native)
+    gap = (asked["bf16"].native - asked["fp32"].native).norm() / asked["fp32"].native.norm()
+    assert gap < 0.25
+    # What does more than read layers is not made of halves.
+    other = [seewhy.explain(model, x, "fd_cam", 3, precision=p) for p in ("bf16", "fp32")]
+    assert "first_passes_gap" not in other[0].provenance
+
+
+def test_other_layers_than_those_compared_are_read_of_the_network() -> None:
+    """A copy may have fused them away."""
+    model, x = Model(networks.cnn()), images(6)
+    read, other = "4", "1"
+    with model.untouched():
+        question = ask(model, x, 0, Execution(), "logit", [read])
+        assert question.copy is not None
+        own = model.answer(x, [other]).activations[other]
+        found = question.differentiable_answer(0, 6, [other]).activations[other]
+        copied = question.copy.answer(x, [other]).activations[other]
+    assert torch.equal(found, own)
+    assert not torch.allclose(copied, own, atol=1e-3)
 
 
 def test_copies_for_training_are_folded_only() -> None:
@@ -208,9 +233,9 @@ def test_scores_are_made_with_packed_convolutions() -> None:
 
 
 def test_a_packed_copy_that_answers_otherwise_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(packed._KERNELS, nn.ReLU, ("tanh", []))  # planted
+    monkeypatch.setitem(packed.KERNELS, nn.ReLU, ("tanh", []))  # planted
     model = Model(networks.cnn())
-    kept = kept_copy(model, images(6), (), (1,))
+    kept = kept_copy(model, images(6), (), (1,))[0]
     assert kept is not model
     assert not made(kept.module)
     result = seewhy.explain(model, images(1), "rise", 0, masks=100)

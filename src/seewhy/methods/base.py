@@ -88,6 +88,8 @@ class Method(ABC):
     """The grid on which the method works."""
     streams: ClassVar[bool] = False
     """Whether it refines: yields estimates before the last one."""
+    reads_only: ClassVar[bool] = False
+    """Whether all it does is read layers and gradients, so that first passes in half precision do for it."""
     steps_parameter: ClassVar[str] = ""
     """Parameter that is the number of steps, where a run stopped after n of them is a run of n; else ""."""
     prefers: ClassVar[ScoreKind] = "logit"
@@ -216,6 +218,7 @@ class Method(ABC):
                 self.score_kind,
                 layers,
                 differentiable=self.differentiates,
+                halves=self.reads_only,
                 watched=watched,
             )
             # Unwatched, all happens in here: to leave the model as it was takes time, too. The estimate comes

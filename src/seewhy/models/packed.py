@@ -1,38 +1,53 @@
-"""Packed convolutions: oneDNN's kernels for processors, with weights in its own order and a rectifier inside.
+"""Packed convolutions: oneDNN's kernels for processors, with weights in its own order and more inside.
 
-torch brings the weights of a convolution into oneDNN's order anew with every pass, and pads and rectifies in
-passes over memory of their own; on two cores these trips take a tenth to a third of what small networks need.
-Packed, the weights are brought there once, and oneDNN pads and rectifies while it writes. Which rectifier
-follows which convolution is found by watching one pass, and how a convolution of a foreign class pads by
-trying; names and places of modules stay. Whether the result is true is for the caller to test, as with any
-replica.
+torch brings the weights of a convolution into oneDNN's order anew with every pass, and pads, adds shortcuts
+and rectifies in passes over memory of their own; on two cores these trips take a tenth to a third of what
+networks need. Packed, the weights are brought there once, and oneDNN pads, adds and rectifies while it
+writes. `seewhy.models.packing` puts them into a copy of a network.
 
-The kernels have no gradient and know plain tensors only. Whoever asks for more, or comes with inputs of
-another size, is answered by the convolution and the rectifier themselves.
+Gradients of the input go through the same kernels: the gradient of a convolution is a convolution with
+turned weights. Weights have none. The kernels know plain tensors only: whoever comes with others, or with
+inputs of another size, is answered by the convolution and the rectifier themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
+
+from seewhy.models.turned import evened, phases, turned
 
 Margins: TypeAlias = tuple[int, int, int, int]
 """Cells that are added left, right, above and below."""
+Rectifier: TypeAlias = type[nn.Module]
+"""One of `KERNELS`."""
 
-_KERNELS: dict[type[nn.Module], tuple[str, list[float]]] = {
+KERNELS: dict[Rectifier, tuple[str, list[float]]] = {
     nn.ReLU: ("relu", []),
     nn.ReLU6: ("hardtanh", [0.0, 6.0]),
     nn.SiLU: ("swish", []),
     nn.Hardswish: ("hardswish", []),
 }
 """Rectifiers that oneDNN knows: its name and numbers for them."""
-_ALIKE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
-"""Largest distance of what a convolution is thought to do, as a part of the length of its result."""
+_AFTER: dict[Rectifier, nn.Module] = {
+    nn.ReLU6: nn.ReLU6(inplace=True),
+    nn.SiLU: nn.SiLU(inplace=True),
+    nn.Hardswish: nn.Hardswish(inplace=True),
+}
+"""What rectifies behind a sum, where the kernel knows ReLU alone."""
+GATES: frozenset[Rectifier] = frozenset({nn.ReLU, nn.ReLU6})
+"""Those whose gradient is known by what they put out: it passes or it does not."""
+_FEW = 64
+"""Channels that a gradient may have when all cells of a stride are channels."""
+_ONE, _MANY = 1, 2
+"""Sizes of batches that weights are packed for: oneDNN may order them otherwise for a single input, and then
+brings them back with every call; from two on the order is the same."""
 
 
 class PackedConvolution(nn.Module):
@@ -55,30 +70,144 @@ class PackedConvolution(nn.Module):
     ) -> None:
         super().__init__()
         self.convolution, self.rectifier = convolution, rectifier
+        for name, child in convolution.named_children():  # names stay
+            self.add_module(name, child)
         self.size, self.dtype = torch.Size(size), convolution.weight.dtype
-        left, right, above, below = margins
-        self.even = left == right and above == below
+        left, right, above, below = self.margins = margins
+        c, self.weight = convolution, (convolution.weight.detach(),)  # in a tuple: no parameter of its own
+        around, self.even = [above, left], left == right and above == below
         """Whether the kernel can pad."""
-        self.margins = margins
-        self.at = ([above, left] if self.even else [0, 0], *_steps(convolution), convolution.groups)
-        self.after = (*(("none", []) if rectifier is None else _KERNELS[type(rectifier)]), "")
-        grown = self.size if self.even else (size[0], size[1] + above + below, size[2] + left + right)
-        weight = convolution.weight.detach()
-        pack: Any = torch.ops.mkldnn._reorder_convolution_weight
-        # In a tuple, since modules look at the storage of tensors that they are given, and this one has none.
-        self.packed: tuple[Tensor] = (pack(weight, *self.at, [1, *grown]),)
+        alone = c.groups == c.in_channels == c.out_channels and max(c.dilation) == 1
+        if not self.even and alone:  # a row of zeros more costs less than a trip through memory
+            widened, around = evened(self.weight[0], margins)
+            self.weight, self.even = (widened,), True
+        self.at = (around if self.even else [0, 0], list(c.stride), list(c.dilation), c.groups)
+        self._forward: dict[int, Tensor] = {}
+        self._backward: dict[tuple[int, ...], tuple[Tensor, Sequence[Any]]] = {}
+        grown = [size[0], size[1] + above + below, size[2] + left + right]
+        self._grown = list(size) if self.even else grown
+        self._forward[_MANY] = self._packed(_MANY)
+        after = None if rectifier is None else type(rectifier)
+        self._alone = (Step(self, after, 0),)
+        self._bare = (Step(self, None, 0),)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `rectifier(convolution(x))`."""
-        plain = type(x) is not Tensor or x.shape[1:] != self.size or x.dtype != self.dtype
-        if plain or x.device.type != "cpu" or (x.requires_grad and torch.is_grad_enabled()):
+        if not self.takes(x):
             y: Tensor = self.convolution(x)
-            return y if self.rectifier is None else self.rectifier(y)
+        elif differentiates(x) and self._alone[0].rectifier not in {None, *GATES}:
+            y = follow(x, self._bare)
+        else:
+            return follow(x, self._alone)
+        return y if self.rectifier is None else self.rectifier(y)
+
+    def takes(self, x: Tensor) -> bool:
+        """Tell whether the kernel can answer for `x`."""
+        fits = type(x) is Tensor and x.ndim == 4 and x.shape[1:] == self.size and x.dtype == self.dtype
+        return fits and x.device.type == "cpu" and len(x) > 0
+
+    def kernel(self, x: Tensor, rectifier: Rectifier | None, shortcut: Tensor | None = None) -> Tensor:
+        """Return `rectifier(convolution(x) + shortcut)`, without a graph."""
         if not self.even:
             x = functional.pad(x, self.margins)
-        kernel: Any = torch.ops.mkldnn._convolution_pointwise
-        done: Tensor = kernel(x, self.packed[0], self.convolution.bias, *self.at, *self.after)
+        many = _ONE if len(x) == 1 else _MANY
+        weight = self._forward.get(many)
+        if weight is None:
+            weight = self._forward[many] = self._packed(many)
+        return _convolve(x, weight, self.convolution.bias, self.at, rectifier, shortcut)
+
+    def back(self, slope: Tensor, size: torch.Size, more: Tensor | None = None) -> Tensor:
+        """Return the gradient of the input, `size`, given that of what the convolution puts out.
+
+        Parameters
+        ----------
+        slope
+            `(n, k, *out)`.
+        size
+            `(n, c, h, w)`.
+        more
+            `(n, c, h, w)` to add to it.
+        """
+        (down, across), stride, dilation, groups = self.at
+        weight = self.weight[0]
+        sides = weight.shape[2:]
+        step, out = stride[0], slope.shape[2:]
+        square = stride == [step, step] and dilation == [1, 1] and groups == 1
+        if step > 1 and square and [step * o for o in out] == list(size[2:]) and size[1] * step**2 <= _FEW:
+            fine = functional.pixel_shuffle(self._convolved(slope, "phases", None), step)
+            return fine if more is None else fine + more
+        if step > 1 and square and list(sides) == [1, 1] and not any(self.margins):
+            whole = slope.new_zeros(size) if more is None else more.clone()
+            whole[:, :, ::step, ::step] += self._convolved(slope, "turned", None)
+            return whole
+        reach = [d * (side - 1) for d, side in zip(dilation, sides, strict=True)]
+        if self.even and stride == [1, 1] and down <= reach[0] and across <= reach[1]:
+            return self._convolved(slope, "turned", more)
+        left, right, above, below = (0, 0, 0, 0) if self.even else self.margins
+        grown = [*size[:2], size[2] + above + below, size[3] + left + right]
+        gradient: Any = torch.ops.aten.convolution_backward
+        like, around, wanted = slope.new_empty(1).expand(grown), [down, across], [True, False, False]
+        raw = gradient(slope, like, weight, None, stride, around, dilation, False, [0, 0], groups, wanted)
+        found: Tensor = raw[0]
+        found = found[:, :, above : above + size[2], left : left + size[3]]
+        return found if more is None else found + more
+
+    def _convolved(self, slope: Tensor, how: Literal["turned", "phases"], more: Tensor | None) -> Tensor:
+        """Return a convolution of the gradient of the output."""
+        (down, across), (step, _), dilation, groups = self.at
+        key = (_ONE if len(slope) == 1 else _MANY, *slope.shape[1:])
+        known = self._backward.get(key)
+        if known is None:
+            weight = self.weight[0]
+            if how == "phases":
+                weight, around = phases(weight, step, self.margins[2], self.margins[0])
+            else:
+                reach = [d * (side - 1) for d, side in zip(dilation, weight.shape[2:], strict=True)]
+                weight, around = turned(weight, groups), [reach[0] - down, reach[1] - across]
+            at = (around, [1, 1], dilation, groups)
+            known = self._backward[key] = _reorder(weight, at, [key[0], *slope.shape[1:]]), at
+        return _convolve(slope, known[0], None, known[1], None, more)
+
+    def _packed(self, many: int) -> Tensor:
+        return _reorder(self.weight[0], self.at, [many, *self._grown])
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One convolution of several that follow each other, and what it does with its result.
+
+    Parameters
+    ----------
+    convolution
+        Whose kernel it is.
+    rectifier
+        What comes last.
+    source
+        What it takes: 0 for the input, k for what step k - 1 put out.
+    shortcut
+        What is added to its result, likewise.
+    """
+
+    convolution: PackedConvolution
+    rectifier: Rectifier | None
+    source: int
+    shortcut: int | None = None
+
+
+def follow(x: Tensor, steps: Sequence[Step]) -> Tensor:
+    """Return what the last of some steps puts out.
+
+    Where `x` has a gradient, all rectifiers must be `GATES`, and what comes back must not be overwritten.
+    """
+    if differentiates(x):
+        done: Tensor = _Followed.apply(x, steps)
         return done
+    return _values(x, steps)[-1]
+
+
+def differentiates(x: Tensor) -> bool:
+    """Tell whether what is made of `x` will have a gradient."""
+    return x.requires_grad and torch.is_grad_enabled()
 
 
 def able() -> bool:
@@ -87,116 +216,75 @@ def able() -> bool:
     return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in wanted)
 
 
-def pack(module: nn.Module, x: Tensor, shown: Sequence[str] = ()) -> int:
-    """Pack, in place, the convolutions of a network, and return how many took a rectifier in.
+class _Followed(torch.autograd.Function):
+    """Steps with the gradient of their input."""
 
-    Where none does, nothing is packed: large convolutions gain nothing by that alone.
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, steps: Sequence[Step]) -> Tensor:
+        values = _values(x, steps)
+        ctx.steps, ctx.sizes = steps, [v.shape for v in values]
+        ctx.save_for_backward(*(v for s, v in zip(steps, values[1:], strict=True) if s.rectifier is not None))
+        return values[-1]
 
-    Parameters
-    ----------
-    module
-        In evaluation mode, frozen, folded.
-    x
-        `(n, c, h, w)` inputs that it takes.
-    shown
-        Names of layers whose outputs stay as they are: no rectifier goes in front of them.
-
-    Raises
-    ------
-    Exception
-        Whatever a network raises that cannot be run, or has convolutions that oneDNN does not take.
-    """
-    seen = _Watched(module, x, [module.get_submodule(name) for name in shown])
-    if not seen.rectifiers:
-        return 0
-    made = {
-        id(c): PackedConvolution(c, seen.rectifiers.get(id(c)), size, margins)
-        for c, size, margins in seen.convolutions
-    }
-    gone = {id(r) for r in seen.rectifiers.values()}
-    for parent in list(module.modules()):
-        if isinstance(parent, PackedConvolution):
-            continue
-        for name, child in list(parent.named_children()):
-            if id(child) in made:
-                setattr(parent, name, made[id(child)])
-            elif id(child) in gone:
-                setattr(parent, name, nn.Identity())
-    return len(seen.rectifiers)
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
+        gated, given = list(ctx.saved_tensors), slope
+        slopes = {len(ctx.steps): given}
+        for i in reversed(range(len(ctx.steps))):
+            step, slope = ctx.steps[i], slopes.pop(i + 1)
+            if step.rectifier is not None:
+                slope = _gated(slope, gated.pop(), step.rectifier, over=slope is not given)
+            if step.shortcut is not None:
+                more = slopes.get(step.shortcut)
+                slopes[step.shortcut] = slope if more is None else more + slope
+            size = ctx.sizes[step.source]
+            slopes[step.source] = step.convolution.back(slope, size, slopes.get(step.source))
+        return slopes[0], None
 
 
-class _Watched:
-    """What one pass shows: convolutions that can be packed, and rectifiers that they can take in."""
-
-    def __init__(self, module: nn.Module, x: Tensor, shown: Sequence[nn.Module]) -> None:
-        self.convolutions: list[tuple[nn.Conv2d, torch.Size, Margins]] = []
-        self.rectifiers: dict[int, nn.Module] = {}
-        """By the convolution's id."""
-        calls: dict[int, int] = {}
-        sources: dict[int, nn.Conv2d] = {}
-        alive: list[Tensor] = []  # tensors are kept, so that ids stay unique
-        takes: dict[int, list[tuple[nn.Module, nn.Conv2d | None]]] = {}
-
-        def watch(m: nn.Module, args: Any, output: Any) -> None:
-            calls[id(m)] = calls.get(id(m), 0) + 1
-            if isinstance(m, nn.Conv2d):
-                margins = _margins(m, args[0], output)
-                if margins is not None:
-                    self.convolutions.append((m, args[0].shape[1:], margins))
-                    sources[id(output)] = m
-                    alive.append(output)
-            else:
-                takes.setdefault(id(m), []).append((m, sources.pop(id(args[0]), None)))
-
-        def spare(_: nn.Module, args: Any, output: Any) -> None:
-            sources.pop(id(output), None)
-
-        with _watching(module, watch, shown, spare), torch.no_grad():
-            module(x)
-        self.convolutions = [entry for entry in self.convolutions if calls[id(entry[0])] == 1]
-        once = {id(c) for c, _, _ in self.convolutions}
-        for found in takes.values():
-            if all(source is not None and id(source) in once for _, source in found):
-                self.rectifiers.update({id(source): m for m, source in found})
+def _values(x: Tensor, steps: Sequence[Step]) -> list[Tensor]:
+    """Return `x` and what each step puts out."""
+    values = [x]
+    for s in steps:
+        shortcut = None if s.shortcut is None else values[s.shortcut]
+        values.append(s.convolution.kernel(values[s.source], s.rectifier, shortcut))
+    return values
 
 
-@contextmanager
-def _watching(
-    module: nn.Module, watch: Callable[..., None], shown: Sequence[nn.Module], spare: Callable[..., None]
-) -> Iterator[None]:
-    """Watch convolutions and rectifiers; these work on copies meanwhile, so that results are seen whole."""
-    with ExitStack() as stack:
-        for m in module.modules():
-            if isinstance(m, nn.Conv2d) or type(m) in _KERNELS:
-                stack.callback(m.register_forward_hook(watch).remove)
-            if isinstance(m, nn.ReLU | nn.ReLU6 | nn.SiLU | nn.Hardswish) and m.inplace:
-                stack.callback(setattr, m, "inplace", True)
-                m.inplace = False
-        for m in shown:  # behind the others, so that what they found is there
-            stack.callback(m.register_forward_hook(spare).remove)
-        yield
+def _gated(slope: Tensor, done: Tensor, rectifier: Rectifier, *, over: bool) -> Tensor:
+    """Return the gradient in front of a rectifier, written over that behind it or not."""
+    ops: Any = torch.ops.aten
+    kernel, ends = (
+        (ops.hardtanh_backward, (0.0, 6.0)) if rectifier is nn.ReLU6 else (ops.threshold_backward, (0,))
+    )
+    gated: Tensor = (
+        kernel.grad_input(slope, done, *ends, grad_input=slope) if over else kernel(slope, done, *ends)
+    )
+    return gated
 
 
-def _margins(m: nn.Conv2d, x: Tensor, output: Tensor) -> Margins | None:
-    """Return how a convolution pads with zeros; None for one that does anything else."""
-    if x.ndim != 4 or "weight" not in m._parameters or x.dtype not in _ALIKE:
-        return None
-    (down, across), (apart_down, apart_across) = _steps(m)
-    high, wide = m.kernel_size
-    tall = (output.shape[2] - 1) * down + apart_down * (high - 1) + 1 - x.shape[2]
-    broad = (output.shape[3] - 1) * across + apart_across * (wide - 1) + 1 - x.shape[3]
-    above, left = max(tall, 0) // 2, max(broad, 0) // 2
-    tries = [(left, max(broad, 0) - left, above, max(tall, 0) - above)]
-    if not isinstance(m.padding, str):
-        tries.insert(0, (m.padding[1], m.padding[1], m.padding[0], m.padding[0]))
-    for margins in tries:
-        y = functional.conv2d(functional.pad(x, margins), m.weight, m.bias, m.stride, 0, m.dilation, m.groups)
-        if y.shape == output.shape:
-            gap, length = (float(t.float().norm()) for t in (y - output, output))
-            if gap <= _ALIKE[x.dtype] * length:
-                return margins
-    return None
+def _convolve(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    at: Sequence[Any],
+    rectifier: Rectifier | None,
+    shortcut: Tensor | None,
+) -> Tensor:
+    kernel: Any = torch.ops.mkldnn._convolution_pointwise
+    name, numbers = ("none", []) if rectifier is None else KERNELS[rectifier]
+    if shortcut is None:
+        done: Tensor = kernel(x, weight, bias, *at, name, numbers, "")
+        return done
+    inside = name if rectifier is nn.ReLU else None  # behind a sum the kernel knows no other
+    done = kernel.binary(x, shortcut, weight, bias, *at, "add", 1.0, inside, [], None)
+    if rectifier is not None and inside is None:
+        done = _AFTER[rectifier](done)
+    return done
 
 
-def _steps(m: nn.Conv2d) -> tuple[list[int], list[int]]:
-    return list(m.stride), list(m.dilation)
+def _reorder(weight: Tensor, at: Sequence[Any], size: Sequence[int]) -> Tensor:
+    reorder: Any = torch.ops.mkldnn._reorder_convolution_weight
+    packed: Tensor = reorder(weight, *at, list(size))
+    return packed

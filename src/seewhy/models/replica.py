@@ -3,7 +3,7 @@
 Four changes, none of them to the original. Convolutions get their weights in the order of memory that they
 prefer (channels last). Batch normalisation is folded into the convolution before it, which saves reading and
 writing every activation once more. What follows a convolution may be fused with it (`models.fused`, and
-`models.packed` on processors). And weights may be kept in half precision. Which normalisation follows which
+`models.packing` on processors). And weights may be kept in half precision. Which normalisation follows which
 convolution is found by watching one pass, not by names; whether the copy is true is for the caller to test,
 since a network may look at what a folded layer returned.
 """
@@ -23,7 +23,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from seewhy.batching import is_out_of_memory
 from seewhy.models.fused import fuse as fuse_convolutions
-from seewhy.models.packed import able, pack
+from seewhy.models.packed import able
+from seewhy.models.packing import pack
 from seewhy.types import Json
 
 Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -89,7 +90,7 @@ def replicate(
     fold
         Whether to fold batch normalisation.
     fuse
-        Whether to fuse convolutions with what follows them, too: by `models.packed` on processors, elsewhere
+        Whether to fuse convolutions with what follows them, too: by `models.packing` on processors, elsewhere
         by `models.fused`, whose copies have no gradients.
     shown
         Names of layers whose outputs packing leaves as they are.

@@ -1,9 +1,9 @@
 """Differentiation: which copy of the network gradients of its input are taken from.
 
 Methods that take many gradients of each input spend their time in the same two passes. On processors a
-`Replica` in single precision makes them in half to two thirds of the time: batch normalisation is folded into
-the convolutions, and these have their weights in the order of memory that they prefer. The folded network is
-the same function; what differs is rounding. A rectifier whose input is almost 0 may fall on the other side,
+`Replica` in single precision makes them in a third to two thirds of the time: batch normalisation is folded
+into the convolutions, and these are packed (`models.packed`). It is the same function; what differs is
+rounding. A rectifier whose input is almost 0 may fall on the other side,
 so that single gradients of deep networks differ by about a thousandth, as far as those of the network itself
 are from gradients in double precision. A trial at a few points of the run looks for more than that, and who
 asks for fp32 by name gets the digits of the network itself.
@@ -28,7 +28,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from seewhy.batching import is_out_of_memory
 from seewhy.perturb.calibration import Calibration, copied
 from seewhy.question import Question
-from seewhy.types import Batch, Rows
+from seewhy.types import Batch, Json, Rows
 
 Points: TypeAlias = Callable[[Rows, Tensor], Batch]
 """From rows and numbers of points, `(k,)` each, to model inputs `(k, c, *size)`."""
@@ -81,24 +81,24 @@ def _tried(question: Question, count: int, points: Points) -> Calibration:
     at = points(rows, which).detach()
     asked = replace(question, passes=replace(question.passes))  # trials are not counted
     own = _gradients(asked, at, rows)
-    try:
-        replica = copied(question, "fp32", fold=True)
-        found = Calibration("fp32", replica, {})
-        gap = _gradients(found.question(asked), at, rows) - own
-    except Exception as error:  # whatever a network raises when it is copied or its copy is run
-        if is_out_of_memory(error):
-            raise
-        return Calibration("fp32", None, {"failed": f"{type(error).__name__}: {error}"[:200]})
-    length = float(own.double().norm())
-    noise = float(gap.double().norm()) / length if length else float("inf")  # nothing to tell by
-    facts = {
-        "precision": "fp32",
-        "folded": replica.folded,
-        "noise": noise,
-        "trial_passes": 2 * len(at),
-        "trial_seconds": time.perf_counter() - started,
-    }
-    return Calibration("fp32", replica if noise <= _TRUE else None, facts)
+    length, passes = float(own.double().norm()), len(at)
+    facts: Json = {}
+    for fuse in (True, False):
+        try:
+            replica = copied(question, "fp32", fold=True, fuse=fuse)
+            gap = _gradients(Calibration("fp32", replica, {}).question(asked), at, rows) - own
+        except Exception as error:  # whatever a network raises when it is copied or its copy is run
+            if is_out_of_memory(error):
+                raise
+            facts = {"failed": f"{type(error).__name__}: {error}"[:200]}
+            continue
+        passes += len(at)
+        noise = float(gap.double().norm()) / length if length else float("inf")  # nothing to tell by
+        facts = {"precision": "fp32", **replica.facts, "noise": noise, "trial_passes": passes}
+        facts["trial_seconds"] = time.perf_counter() - started
+        if noise <= _TRUE:
+            return Calibration("fp32", replica, facts)
+    return Calibration("fp32", None, facts)
 
 
 def _gradients(question: Question, at: Batch, rows: Rows) -> Batch:

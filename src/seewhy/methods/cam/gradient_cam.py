@@ -33,6 +33,7 @@ class GradientCAM(Method):
 
     needs: ClassVar[frozenset[Need]] = frozenset({"gradient", "layer"})
     native: ClassVar[Native] = "layer grid"
+    reads_only: ClassVar[bool] = True
 
     layer: str | None = None
     relu: bool = True

@@ -67,7 +67,7 @@ def _hastened(explainer: Explainer, features: Features, evidence: Sequence[Stage
     about = explainer.auxiliary or {}
     wired = () if is_ours(model) else wiring(model.module)
     version = about["weights_sha256"], *wired  # weights are these: `auxiliary_of` has looked
-    return replace(features, model=kept_copy(model, seen, read, version))
+    return replace(features, model=kept_copy(model, seen, read, version)[0])
 
 
 def _features(explainer: Explainer, auxiliary: Model, shape: Size) -> tuple[Features, tuple[Stage, ...]]:
