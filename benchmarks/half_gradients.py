@@ -1,9 +1,9 @@
-"""Why integrated gradients stay in single precision: `python -m benchmarks.half_gradients`.
+"""How much precision integrated gradients need: `python -m benchmarks.half_gradients`.
 
-Integrated gradients of real photos for the model's answer, from the network itself, from its folded copy in
-single precision, and from that copy in half precision: rank correlation with the network's own map, and the
-distance in parts of its length. Half precision is quicker on processors that multiply it natively; this says
-what it would cost.
+Integrated gradients of real photos for the model's answer, from the network itself, from its packed copy in
+single precision, from one whose gradients go back in half precision, and from one all in half precision: rank
+correlation with the network's own map, and the distance in parts of its length. Half precision is quicker on
+processors that multiply it natively; this says what it costs.
 """
 
 from __future__ import annotations
@@ -15,11 +15,19 @@ from statistics import median
 import torch
 from torch import Tensor
 
-import seewhy
+from benchmarks.networks import network
 from seewhy.agreement import Agreement
 from seewhy.inputs.photos import demo_photos
 from seewhy.methods.gradient.integrated_gradients import RULES
-from seewhy.models.replica import replicate
+from seewhy.models.replica import packs, replicate
+from seewhy.perturb.differentiation import HalfGradients
+
+KINDS = (
+    ("fp32", torch.float32, False),
+    ("forward fp32, back bf16", torch.float32, True),
+    ("bf16", torch.bfloat16, False),
+)
+"""What is compared: its name, the type of the copy, and whether its gradients go back in bf16."""
 
 
 def integrated(
@@ -37,26 +45,27 @@ def integrated(
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.half_gradients")
-    parser.add_argument("--models", nargs="*", default=["efficientnet-lite0", "mobilenet-v2"])
+    parser.add_argument("--models", nargs="*", default=["efficientnet-lite0", "mobilenet-v2", "resnet50"])
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     print("| model | arithmetic | photos | rank correlation, median | lowest | distance, median |")
     print("|---|---|---|---|---|---|")
     for name in arguments.models:
-        model = seewhy.load(name, device=arguments.device)
-        x = model.prepare(list(demo_photos().values())).tensor.to(arguments.device)
+        model = network(name, arguments.device)
+        usual = network("efficientnet-lite0", "cpu") if model.preprocess is None else model
+        x = usual.prepare(list(demo_photos().values())).tensor.to(arguments.device)
         with model.untouched():
             classes = model.answer(x).output.argmax(1).tolist()
             own = [one(model.module, x, i, c, arguments.steps, torch.float32) for i, c in enumerate(classes)]
-            for dtype in (torch.float32, torch.bfloat16):
-                copy = replicate(model.module, x, dtype, fold=True).module
+            for kind, dtype, half in KINDS:
+                copy = replicate(model.module, x, dtype, fold=True, fuse=packs(x.device)).module
+                copy = HalfGradients(copy, every=True) if half else copy
                 maps = [one(copy, x, i, c, arguments.steps, dtype) for i, c in enumerate(classes)]
                 ranks = [float(Agreement.of(a, b).spearman) for a, b in zip(own, maps, strict=True)]
                 gaps = [float((b - a).norm() / a.norm()) for a, b in zip(own, maps, strict=True)]
-                kind = str(dtype).removeprefix("torch.")
                 print(
-                    f"| {name} | {kind}, folded | {len(x)} | {median(ranks):.4f} | {min(ranks):.4f} | "
+                    f"| {name} | {kind} | {len(x)} | {median(ranks):.4f} | {min(ranks):.4f} | "
                     f"{median(gaps):.4f} |",
                     flush=True,
                 )

@@ -6,13 +6,18 @@ networks need. Packed, the weights are brought there once, and oneDNN pads, adds
 writes. `seewhy.models.packing` puts them into a copy of a network.
 
 Gradients of the input go through the same kernels: the gradient of a convolution is a convolution with
-turned weights. Weights have none. The kernels know plain tensors only: whoever comes with others, or with
-inputs of another size, is answered by the convolution and the rectifier themselves.
+turned weights. Weights have none. Which cells of a rectifier let gradients pass is decided in the precision
+of the pass forward; given that, all is linear, and bf16 is enough for the way back (`half_gradients`).
+
+The kernels know plain tensors only: whoever comes with others, or with inputs of another size, is answered by
+the convolution and the rectifier themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -43,6 +48,8 @@ _AFTER: dict[Rectifier, nn.Module] = {
 """What rectifies behind a sum, where the kernel knows ReLU alone."""
 GATES: frozenset[Rectifier] = frozenset({nn.ReLU, nn.ReLU6})
 """Those whose gradient is known by what they put out: it passes or it does not."""
+_HALF: ContextVar[Literal["no", "where quick", "everywhere"]] = ContextVar("_HALF", default="no")
+"""Where gradients of what is done now go back in bf16."""
 _FEW = 64
 """Channels that a gradient may have when all cells of a stride are channels."""
 _ONE, _MANY = 1, 2
@@ -83,7 +90,7 @@ class PackedConvolution(nn.Module):
             self.weight, self.even = (widened,), True
         self.at = (around if self.even else [0, 0], list(c.stride), list(c.dilation), c.groups)
         self._forward: dict[int, Tensor] = {}
-        self._backward: dict[tuple[int, ...], tuple[Tensor, Sequence[Any]]] = {}
+        self._backward: dict[tuple[Any, ...], tuple[Tensor, Sequence[Any]]] = {}
         grown = [size[0], size[1] + above + below, size[2] + left + right]
         self._grown = list(size) if self.even else grown
         self._forward[_MANY] = self._packed(_MANY)
@@ -129,7 +136,7 @@ class PackedConvolution(nn.Module):
             `(n, c, h, w)` to add to it.
         """
         (down, across), stride, dilation, groups = self.at
-        weight = self.weight[0]
+        weight = self.weight[0].to(slope.dtype)
         sides = weight.shape[2:]
         step, out = stride[0], slope.shape[2:]
         square = stride == [step, step] and dilation == [1, 1] and groups == 1
@@ -155,7 +162,7 @@ class PackedConvolution(nn.Module):
     def _convolved(self, slope: Tensor, how: Literal["turned", "phases"], more: Tensor | None) -> Tensor:
         """Return a convolution of the gradient of the output."""
         (down, across), (step, _), dilation, groups = self.at
-        key = (_ONE if len(slope) == 1 else _MANY, *slope.shape[1:])
+        key = (slope.dtype, _ONE if len(slope) == 1 else _MANY, *slope.shape[1:])
         known = self._backward.get(key)
         if known is None:
             weight = self.weight[0]
@@ -165,7 +172,8 @@ class PackedConvolution(nn.Module):
                 reach = [d * (side - 1) for d, side in zip(dilation, weight.shape[2:], strict=True)]
                 weight, around = turned(weight, groups), [reach[0] - down, reach[1] - across]
             at = (around, [1, 1], dilation, groups)
-            known = self._backward[key] = _reorder(weight, at, [key[0], *slope.shape[1:]]), at
+            packed = _reorder(weight.to(slope.dtype), at, [key[1], *slope.shape[1:]])
+            known = self._backward[key] = packed, at
         return _convolve(slope, known[0], None, known[1], None, more)
 
     def _packed(self, many: int) -> Tensor:
@@ -205,6 +213,26 @@ def follow(x: Tensor, steps: Sequence[Step]) -> Tensor:
     return _values(x, steps)[-1]
 
 
+@contextmanager
+def half_gradients(where: Literal["where quick", "everywhere"] = "where quick") -> Iterator[None]:
+    """Let gradients of what is done inside go back in bf16; see `halvable` for where that is quick."""
+    before = _HALF.set(where)
+    try:
+        yield
+    finally:
+        _HALF.reset(before)
+
+
+def halvable(steps: Sequence[Step]) -> bool:
+    """Tell whether gradients of steps in single precision are known sooner in bf16.
+
+    One convolution alone is done before its gradients are rounded, and convolutions of single channels are
+    no quicker in bf16. ReLU's gate outlives rounding to bf16, the one at 6 of ReLU6 does not.
+    """
+    plain = all(s.rectifier in (None, nn.ReLU) and s.convolution.convolution.groups == 1 for s in steps)
+    return plain and len(steps) > 1 and steps[0].convolution.dtype == torch.float32
+
+
 def differentiates(x: Tensor) -> bool:
     """Tell whether what is made of `x` will have a gradient."""
     return x.requires_grad and torch.is_grad_enabled()
@@ -223,14 +251,18 @@ class _Followed(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, steps: Sequence[Step]) -> Tensor:
         values = _values(x, steps)
         ctx.steps, ctx.sizes = steps, [v.shape for v in values]
-        ctx.save_for_backward(*(v for s, v in zip(steps, values[1:], strict=True) if s.rectifier is not None))
+        where = _HALF.get()
+        half = where == "everywhere" or (where == "where quick" and halvable(steps))
+        ctx.dtype = torch.bfloat16 if half else x.dtype
+        gates = (v for s, v in zip(steps, values[1:], strict=True) if s.rectifier is not None)
+        ctx.save_for_backward(*(v.to(ctx.dtype) for v in gates))
         return values[-1]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
         gated, given = list(ctx.saved_tensors), slope
-        slopes = {len(ctx.steps): given}
+        slopes = {len(ctx.steps): slope.to(ctx.dtype)}
         for i in reversed(range(len(ctx.steps))):
             step, slope = ctx.steps[i], slopes.pop(i + 1)
             if step.rectifier is not None:
@@ -240,7 +272,7 @@ class _Followed(torch.autograd.Function):
                 slopes[step.shortcut] = slope if more is None else more + slope
             size = ctx.sizes[step.source]
             slopes[step.source] = step.convolution.back(slope, size, slopes.get(step.source))
-        return slopes[0], None
+        return slopes[0].to(given.dtype), None
 
 
 def _values(x: Tensor, steps: Sequence[Step]) -> list[Tensor]:

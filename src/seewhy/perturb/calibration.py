@@ -238,10 +238,15 @@ def _halves(device: torch.device) -> tuple[Precision, ...]:
     """Return the half precisions that the device is fast in."""
     if device.type == "cuda":
         return ("fp16", "bf16") if torch.cuda.is_bf16_supported() else ("fp16",)
+    return ("bf16",) if native_halves(device) else ()
+
+
+def native_halves(device: torch.device) -> bool:
+    """Tell whether a processor multiplies bf16 natively."""
     able: Callable[[], dict[str, bool]] = getattr(torch.cpu, "get_capabilities", dict)
     features = able()
     native = features.get("amx_bf16") or features.get("avx512_bf16") or features.get("bf16")
-    return ("bf16",) if device.type == "cpu" and native else ()
+    return device.type == "cpu" and bool(native)
 
 
 @dataclass(frozen=True)
