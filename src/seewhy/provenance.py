@@ -76,4 +76,5 @@ def display_pixels(model: Model, batch: Inputs) -> Tensor:
     low, high = x.flatten(1).amin(1), x.flatten(1).amax(1)
     span = (high - low).clamp_min(1e-12)
     shape = (-1, *[1] * (x.ndim - 1))
-    return ((x - low.reshape(shape)) / span.reshape(shape) * 255).round().to(torch.uint8)
+    spread = (x - low.reshape(shape)).div_(span.reshape(shape))
+    return spread.mul_(255).round_().to(torch.uint8)

@@ -156,6 +156,19 @@ def test_a_block_with_hooks_is_left_alone() -> None:
     torch.testing.assert_close(found(x), plain(x), rtol=1e-5, atol=1e-5)
 
 
+def test_a_convolution_whose_gradient_somebody_changes_is_left_alone() -> None:
+    found, plain, x = net(projected), net(projected), images()
+    for m in (found, plain):
+        m[2].get_submodule("three").register_full_backward_hook(lambda m, into, out: (2 * into[0],))
+    pack(found, x[:1])
+    at = x.clone().requires_grad_()
+    slopes = [torch.autograd.grad(m(at).square().sum(), at)[0] for m in (found, plain)]
+    torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-4, atol=1e-4)
+    untouched = net(projected)
+    other = torch.autograd.grad(untouched(at).square().sum(), at)[0]
+    assert not torch.allclose(slopes[1], other, rtol=1e-2)
+
+
 def test_names_stay() -> None:
     found, x = net(residual), images()
     names = {name for name, _ in found.named_modules()}

@@ -14,6 +14,7 @@ import seewhy
 from seewhy.execution import Execution
 from seewhy.methods.gradient.integrated_gradients import IntegratedGradients
 from seewhy.models.model import Model
+from seewhy.models.packed import able
 from seewhy.models.replica import replicate
 from seewhy.perturb import differentiation
 from seewhy.perturb.differentiation import differentiated
@@ -42,15 +43,17 @@ def slope(net: nn.Module, x: Tensor) -> Tensor:
 
 
 class Looked(nn.Module):
-    """A backward hook on a normalisation changes the gradient, and folding would lose it."""
+    """Looks at what a convolution gave before it is normalised, which folding changes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.net = networks.normalised()
-        self.net.bn1.register_full_backward_hook(lambda _m, into, _out: (into[0] * 1.1,))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
+        first: list[Tensor] = []
+        with self.net.conv1.register_forward_hook(lambda _m, _args, y: first.append(y)):
+            y: Tensor = self.net(x)
+        return y + first[0].square().mean((1, 2, 3))[:, None]
 
 
 def test_the_folded_copy_is_the_same_function() -> None:
@@ -82,6 +85,66 @@ def test_maps_from_the_copy_are_those_of_the_network(method: str, monkeypatch: p
         for name, value in sample["reliability"].items():
             other = quick.provenance["inputs"][i]["reliability"][name]
             assert other == pytest.approx(value, rel=1e-3, abs=1e-4)
+
+
+class Residual(nn.Module):
+    """A stem, two residual blocks and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.stem = nn.Conv2d(3, 16, 3, padding=1)
+            self.one, self.two = Block(), Block()
+            self.head = nn.Linear(16, 5)
+        self.eval().requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.head(self.two(self.one(self.stem(x))).mean((2, 3)))
+        return y
+
+
+class Block(nn.Module):
+    """As those of ResNets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = (nn.Conv2d(16, 16, 3, padding=1, bias=False) for _ in range(2))
+        self.bn1, self.bn2 = nn.BatchNorm2d(16), nn.BatchNorm2d(16)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        y += x
+        done: Tensor = self.relu(y)
+        return done
+
+
+@pytest.mark.skipif(not able(), reason="this torch has no such kernels")
+def test_residual_blocks_take_gradients_back_in_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, x = Residual(), networks.batch(SHAPE, n=2)
+    maps: dict[str, Tensor] = {}
+    for halves in (True, False):
+        monkeypatch.setattr(differentiation, "native_halves", lambda _, halves=halves: halves)
+        found = seewhy.explain(Residual(), x, method="integrated_gradients", target=1, steps=MANY)
+        facts = found.provenance["gradients"]
+        assert facts.get("backward") == ("bf16" if halves else None)
+        assert facts["fused"] == 4
+        assert (1e-4 < facts["noise"] < 0.02) if halves else facts["noise"] < 1e-4
+        maps[str(halves)] = found.native
+    own = seewhy.explain(net, x, method="integrated_gradients", target=1, steps=MANY, precision="fp32").native
+    assert float((maps["False"] - own).norm() / own.norm()) < 1e-4
+    assert 1e-5 < float((maps["True"] - own).norm() / own.norm()) < 0.02
+
+
+@pytest.mark.skipif(not able(), reason="this torch has no such kernels")
+def test_what_is_worse_in_half_precision_stays_single(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(differentiation, "native_halves", lambda _: True)
+    monkeypatch.setattr(differentiation, "_TRUE", 1e-4)
+    question = pose(Residual())
+    assert chosen(question).model.module is not question.model.module
+    assert "backward" not in question.notes["gradients"]
+    assert question.notes["gradients"]["fused"] == 4
 
 
 def test_a_copy_that_is_not_true_is_refused() -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from seewhy.models.packed import Margins, PackedConvolution, Rectifier, Step
 from seewhy.models.packed_block import PackedBlock
 from seewhy.models.tape import Event, Frame, Tape
+from seewhy.models.untouched import hooks_of
 
 
 def pack(module: nn.Module, x: Tensor, shown: Sequence[str] = ()) -> int:
@@ -37,7 +38,7 @@ def pack(module: nn.Module, x: Tensor, shown: Sequence[str] = ()) -> int:
     Exception
         Whatever a network raises that cannot be run, or has convolutions that oneDNN does not take.
     """
-    hooked = {id(m) for m in module.modules() if m._forward_hooks or m._forward_pre_hooks}
+    hooked = {id(m) for m in module.modules() if hooks_of(m)}
     tape = Tape(module, x, [module.get_submodule(name) for name in shown])
     able = _able(tape, hooked)
     rectifiers = _rectifiers(tape, able, hooked)

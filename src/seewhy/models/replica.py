@@ -25,6 +25,7 @@ from seewhy.batching import is_out_of_memory
 from seewhy.models.fused import fuse as fuse_convolutions
 from seewhy.models.packed import able
 from seewhy.models.packing import pack
+from seewhy.models.untouched import hooks_of
 from seewhy.types import Json
 
 Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -163,6 +164,7 @@ def _pairs(module: nn.Module, x: Tensor) -> list[tuple[Convolution, _BatchNorm]]
         elif isinstance(output, Tensor):
             outputs[id(output)] = (m, output)
 
+    hooked = {id(m) for m in module.modules() if hooks_of(m)}
     with _watching(module, watch), torch.no_grad():
         module(x)
     owners: dict[int, int] = {}
@@ -173,6 +175,7 @@ def _pairs(module: nn.Module, x: Tensor) -> list[tuple[Convolution, _BatchNorm]]
         (convolution, norm)
         for convolution, norm in found
         if calls[id(convolution)] == calls[id(norm)] == 1
+        and not {id(convolution), id(norm)} & hooked
         and isinstance(convolution._parameters.get("weight"), nn.Parameter)
         and owners[id(convolution.weight)] == 1
         and norm.running_mean is not None

@@ -73,10 +73,15 @@ def wiring(module: nn.Module) -> tuple[object, ...]:
     """
     changed = []
     for m in parts(module)[0]:
-        hooks = (*m._forward_pre_hooks, *m._forward_hooks, *m._backward_pre_hooks, *m._backward_hooks)
+        hooks = hooks_of(m)
         if hooks or "forward" in m.__dict__:
             changed.append((id(m), hooks, id(m.__dict__.get("forward"))))
     return structure(module), tuple(changed)
+
+
+def hooks_of(m: nn.Module) -> tuple[int, ...]:
+    """Return the ids of the hooks that are registered on a module."""
+    return (*m._forward_pre_hooks, *m._forward_hooks, *m._backward_pre_hooks, *m._backward_hooks)
 
 
 def parts(module: nn.Module) -> tuple[list[nn.Module], list[Tensor]]:
