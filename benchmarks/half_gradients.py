@@ -1,9 +1,10 @@
-"""How much precision integrated gradients need: `python -m benchmarks.half_gradients`.
+"""How much precision gradients need: `python -m benchmarks.half_gradients`.
 
 Integrated gradients of real photos for the model's answer, from the network itself, from its packed copy in
 single precision, from one whose gradients go back in half precision, and from one all in half precision: rank
 correlation with the network's own map, and the distance in parts of its length. Half precision is quicker on
-processors that multiply it natively; this says what it costs.
+processors that multiply it natively; this says what it costs. Class activation maps follow, with all in half
+precision, which who asks for it gets.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
+import seewhy
 from benchmarks.networks import network
 from seewhy.agreement import Agreement
 from seewhy.inputs.photos import demo_photos
@@ -49,7 +51,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
-    print("| model | arithmetic | photos | rank correlation, median | lowest | distance, median |")
+    print("| model | map and arithmetic | photos | rank correlation, median | lowest | distance, median |")
     print("|---|---|---|---|---|---|")
     for name in arguments.models:
         model = network(name, arguments.device)
@@ -62,13 +64,22 @@ def main() -> None:
                 copy = replicate(model.module, x, dtype, fold=True, fuse=packs(x.device)).module
                 copy = HalfGradients(copy, every=True) if half else copy
                 maps = [one(copy, x, i, c, arguments.steps, dtype) for i, c in enumerate(classes)]
-                ranks = [float(Agreement.of(a, b).spearman) for a, b in zip(own, maps, strict=True)]
-                gaps = [float((b - a).norm() / a.norm()) for a, b in zip(own, maps, strict=True)]
-                print(
-                    f"| {name} | {kind} | {len(x)} | {median(ranks):.4f} | {min(ranks):.4f} | "
-                    f"{median(gaps):.4f} |",
-                    flush=True,
-                )
+                report(name, f"integrated gradients, {kind}", own, maps)
+        for method in ("grad_cam", "hires_cam", "layer_cam"):
+            pair = [
+                seewhy.explain(model, x, method=method, target=classes, precision=p) for p in ("fp32", "bf16")
+            ]
+            report(name, f"{method}, bf16", *(list(found.native.split(1)) for found in pair))
+
+
+def report(name: str, kind: str, own: list[Tensor], maps: list[Tensor]) -> None:
+    """Print how far maps are off."""
+    ranks = [float(Agreement.of(a, b).spearman) for a, b in zip(own, maps, strict=True)]
+    gaps = [float((b - a).norm() / a.norm()) for a, b in zip(own, maps, strict=True)]
+    print(
+        f"| {name} | {kind} | {len(own)} | {median(ranks):.4f} | {min(ranks):.4f} | {median(gaps):.4f} |",
+        flush=True,
+    )
 
 
 def one(
