@@ -12,10 +12,11 @@ from torch.nn import functional
 import networks
 import seewhy
 from seewhy.execution import Execution
-from seewhy.models import packed
+from seewhy.models import onednn
 from seewhy.models.fast_copy import fast_copy, kept_copy
 from seewhy.models.model import Model
-from seewhy.models.packed import PackedConvolution, able
+from seewhy.models.onednn import able
+from seewhy.models.packed import PackedConvolution
 from seewhy.models.packing import pack
 from seewhy.models.replica import replicate
 from seewhy.question import ask
@@ -152,7 +153,7 @@ def test_who_asks_for_more_gets_the_layers_themselves() -> None:
 def test_the_kernel_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     net, x = Net(chain), images()
     pack(net, x)
-    monkeypatch.setitem(packed.KERNELS, nn.ReLU, ("tanh", []))  # planted: whoever asks it is found out
+    monkeypatch.setitem(onednn.KERNELS, nn.ReLU, ("tanh", []))  # planted: whoever asks it is found out
     assert not torch.allclose(net(x), Net(chain)(x))
 
 
@@ -233,7 +234,7 @@ def test_scores_are_made_with_packed_convolutions() -> None:
 
 
 def test_a_packed_copy_that_answers_otherwise_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(packed.KERNELS, nn.ReLU, ("tanh", []))  # planted
+    monkeypatch.setitem(onednn.KERNELS, nn.ReLU, ("tanh", []))  # planted
     model = Model(networks.cnn())
     kept = kept_copy(model, images(6), (), (1,))[0]
     assert kept is not model

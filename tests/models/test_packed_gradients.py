@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import networks
-from seewhy.models import packed
-from seewhy.models.packed import PackedConvolution, able
+from seewhy.models import input_gradient, packed
+from seewhy.models.onednn import able
+from seewhy.models.packed import PackedConvolution
 from seewhy.models.replica import replicate
 from seewhy.models.turned import evened, phases, turned
 
@@ -88,9 +89,9 @@ def _twin(c: nn.Conv2d) -> nn.Conv2d:
 @pytest.mark.parametrize("change", ["turned", "phases", "gates"])
 def test_a_planted_bug_is_found(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if change == "turned":
-        monkeypatch.setattr(packed, "turned", lambda w, groups: turned(w.flip(-1), groups))
+        monkeypatch.setattr(input_gradient, "turned", lambda w, groups: turned(w.flip(-1), groups))
     elif change == "phases":
-        monkeypatch.setattr(packed, "phases", lambda w, s, a, b: phases(w, s, a, b - 1))
+        monkeypatch.setattr(input_gradient, "phases", lambda w, s, a, b: phases(w, s, a, b - 1))
     else:
         monkeypatch.setattr(packed, "_gated", lambda slope, done, rectifier, over: slope)
     stride = 2 if change == "phases" else 1

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import networks
-from seewhy.models.packed import PackedConvolution, able
+from seewhy.models.onednn import able
+from seewhy.models.packed import PackedConvolution
 from seewhy.models.packed_block import PackedBlock
 from seewhy.models.packing import pack
 from seewhy.models.tape import Tape

@@ -14,7 +14,7 @@ import seewhy
 from seewhy.execution import Execution
 from seewhy.methods.gradient.integrated_gradients import IntegratedGradients
 from seewhy.models.model import Model
-from seewhy.models.packed import able
+from seewhy.models.onednn import able
 from seewhy.models.replica import replicate
 from seewhy.perturb import differentiation
 from seewhy.perturb.differentiation import differentiated

@@ -26,35 +26,17 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from seewhy.models.turned import evened, phases, turned
+from seewhy.models.input_gradient import InputGradient
+from seewhy.models.onednn import Rectifier, Weight
+from seewhy.models.turned import evened
 
 Margins: TypeAlias = tuple[int, int, int, int]
 """Cells that are added left, right, above and below."""
-Rectifier: TypeAlias = type[nn.Module]
-"""One of `KERNELS`."""
 
-KERNELS: dict[Rectifier, tuple[str, list[float]]] = {
-    nn.ReLU: ("relu", []),
-    nn.ReLU6: ("hardtanh", [0.0, 6.0]),
-    nn.SiLU: ("swish", []),
-    nn.Hardswish: ("hardswish", []),
-}
-"""Rectifiers that oneDNN knows: its name and numbers for them."""
-_AFTER: dict[Rectifier, nn.Module] = {
-    nn.ReLU6: nn.ReLU6(inplace=True),
-    nn.SiLU: nn.SiLU(inplace=True),
-    nn.Hardswish: nn.Hardswish(inplace=True),
-}
-"""What rectifies behind a sum, where the kernel knows ReLU alone."""
 GATES: frozenset[Rectifier] = frozenset({nn.ReLU, nn.ReLU6})
 """Those whose gradient is known by what they put out: it passes or it does not."""
 _HALF: ContextVar[Literal["no", "where quick", "everywhere"]] = ContextVar("_HALF", default="no")
 """Where gradients of what is done now go back in bf16."""
-_FEW = 64
-"""Channels that a gradient may have when all cells of a stride are channels."""
-_ONE, _MANY = 1, 2
-"""Sizes of batches that weights are packed for: oneDNN may order them otherwise for a single input, and then
-brings them back with every call; from two on the order is the same."""
 
 
 class PackedConvolution(nn.Module):
@@ -76,36 +58,35 @@ class PackedConvolution(nn.Module):
         self, convolution: nn.Conv2d, rectifier: nn.Module | None, size: Sequence[int], margins: Margins
     ) -> None:
         super().__init__()
-        self.convolution, self.rectifier = convolution, rectifier
+        self.convolution, self.rectifier, c = convolution, rectifier, convolution
         for name, child in convolution.named_children():  # names stay
             self.add_module(name, child)
-        self.size, self.dtype = torch.Size(size), convolution.weight.dtype
-        left, right, above, below = self.margins = margins
-        c, self.weight = convolution, (convolution.weight.detach(),)  # in a tuple: no parameter of its own
-        around, self.even = [above, left], left == right and above == below
-        """Whether the kernel can pad."""
-        alone = c.groups == c.in_channels == c.out_channels and max(c.dilation) == 1
-        if not self.even and alone:  # a row of zeros more costs less than a trip through memory
-            widened, around = evened(self.weight[0], margins)
-            self.weight, self.even = (widened,), True
-        self.at = (around if self.even else [0, 0], list(c.stride), list(c.dilation), c.groups)
-        self._forward: dict[int, Tensor] = {}
-        self._backward: dict[tuple[Any, ...], tuple[Tensor, Sequence[Any]]] = {}
-        grown = [size[0], size[1] + above + below, size[2] + left + right]
-        self._grown = list(size) if self.even else grown
-        self._forward[_MANY] = self._packed(_MANY)
+        self.size, self.dtype = torch.Size(size), c.weight.dtype
+        left, right, above, below = margins
+        weight, zeros = c.weight.detach(), [above, left]
+        even = left == right and above == below
+        if not even and c.groups == c.in_channels == c.out_channels and max(c.dilation) == 1:
+            # A row of zeros more costs less than a trip through memory.
+            weight, zeros = evened(weight, margins)
+            margins, even = (zeros[1], zeros[1], zeros[0], zeros[0]), True
+        self.margins = None if even else margins
+        """Zeros that the kernel cannot add itself."""
+        grown = (size[0], size[1] + above + below, size[2] + left + right)
+        at = (zeros if even else [0, 0], list(c.stride), list(c.dilation), c.groups)
+        self.weight = Weight(weight, at, size if even else grown)
+        self.back = InputGradient(weight, at, margins, size)
         after = None if rectifier is None else type(rectifier)
-        self._alone = (Step(self, after, 0),)
+        self._steps = (Step(self, after, 0),)
         self._bare = (Step(self, None, 0),)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `rectifier(convolution(x))`."""
         if not self.takes(x):
             y: Tensor = self.convolution(x)
-        elif differentiates(x) and self._alone[0].rectifier not in {None, *GATES}:
+        elif differentiates(x) and self._steps[0].rectifier not in {None, *GATES}:
             y = follow(x, self._bare)
         else:
-            return follow(x, self._alone)
+            return follow(x, self._steps)
         return y if self.rectifier is None else self.rectifier(y)
 
     def takes(self, x: Tensor) -> bool:
@@ -115,69 +96,8 @@ class PackedConvolution(nn.Module):
 
     def kernel(self, x: Tensor, rectifier: Rectifier | None, shortcut: Tensor | None = None) -> Tensor:
         """Return `rectifier(convolution(x) + shortcut)`, without a graph."""
-        if not self.even:
-            x = functional.pad(x, self.margins)
-        many = _ONE if len(x) == 1 else _MANY
-        weight = self._forward.get(many)
-        if weight is None:
-            weight = self._forward[many] = self._packed(many)
-        return _convolve(x, weight, self.convolution.bias, self.at, rectifier, shortcut)
-
-    def back(self, slope: Tensor, size: torch.Size, more: Tensor | None = None) -> Tensor:
-        """Return the gradient of the input, `size`, given that of what the convolution puts out.
-
-        Parameters
-        ----------
-        slope
-            `(n, k, *out)`.
-        size
-            `(n, c, h, w)`.
-        more
-            `(n, c, h, w)` to add to it.
-        """
-        (down, across), stride, dilation, groups = self.at
-        weight = self.weight[0].to(slope.dtype)
-        sides = weight.shape[2:]
-        step, out = stride[0], slope.shape[2:]
-        square = stride == [step, step] and dilation == [1, 1] and groups == 1
-        if step > 1 and square and [step * o for o in out] == list(size[2:]) and size[1] * step**2 <= _FEW:
-            fine = functional.pixel_shuffle(self._convolved(slope, "phases", None), step)
-            return fine if more is None else fine + more
-        if step > 1 and square and list(sides) == [1, 1] and not any(self.margins):
-            whole = slope.new_zeros(size) if more is None else more.clone()
-            whole[:, :, ::step, ::step] += self._convolved(slope, "turned", None)
-            return whole
-        reach = [d * (side - 1) for d, side in zip(dilation, sides, strict=True)]
-        if self.even and stride == [1, 1] and down <= reach[0] and across <= reach[1]:
-            return self._convolved(slope, "turned", more)
-        left, right, above, below = (0, 0, 0, 0) if self.even else self.margins
-        grown = [*size[:2], size[2] + above + below, size[3] + left + right]
-        gradient: Any = torch.ops.aten.convolution_backward
-        like, around, wanted = slope.new_empty(1).expand(grown), [down, across], [True, False, False]
-        raw = gradient(slope, like, weight, None, stride, around, dilation, False, [0, 0], groups, wanted)
-        found: Tensor = raw[0]
-        found = found[:, :, above : above + size[2], left : left + size[3]]
-        return found if more is None else found + more
-
-    def _convolved(self, slope: Tensor, how: Literal["turned", "phases"], more: Tensor | None) -> Tensor:
-        """Return a convolution of the gradient of the output."""
-        (down, across), (step, _), dilation, groups = self.at
-        key = (slope.dtype, _ONE if len(slope) == 1 else _MANY, *slope.shape[1:])
-        known = self._backward.get(key)
-        if known is None:
-            weight = self.weight[0]
-            if how == "phases":
-                weight, around = phases(weight, step, self.margins[2], self.margins[0])
-            else:
-                reach = [d * (side - 1) for d, side in zip(dilation, weight.shape[2:], strict=True)]
-                weight, around = turned(weight, groups), [reach[0] - down, reach[1] - across]
-            at = (around, [1, 1], dilation, groups)
-            packed = _reorder(weight.to(slope.dtype), at, [key[1], *slope.shape[1:]])
-            known = self._backward[key] = packed, at
-        return _convolve(slope, known[0], None, known[1], None, more)
-
-    def _packed(self, many: int) -> Tensor:
-        return _reorder(self.weight[0], self.at, [many, *self._grown])
+        x = x if self.margins is None else functional.pad(x, self.margins)
+        return self.weight.convolve(x, self.convolution.bias, rectifier, shortcut)
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,19 +158,13 @@ def differentiates(x: Tensor) -> bool:
     return x.requires_grad and torch.is_grad_enabled()
 
 
-def able() -> bool:
-    """Tell whether this torch has the kernels: they are inductor's, and not promised to anyone else."""
-    wanted = ("_convolution_pointwise", "_reorder_convolution_weight")
-    return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in wanted)
-
-
 class _Followed(torch.autograd.Function):
     """Steps with the gradient of their input."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, steps: Sequence[Step]) -> Tensor:
         values = _values(x, steps)
-        ctx.steps, ctx.sizes = steps, [v.shape for v in values]
+        ctx.steps = steps
         where = _HALF.get()
         half = where == "everywhere" or (where == "where quick" and halvable(steps))
         ctx.dtype = torch.bfloat16 if half else x.dtype
@@ -270,8 +184,7 @@ class _Followed(torch.autograd.Function):
             if step.shortcut is not None:
                 more = slopes.get(step.shortcut)
                 slopes[step.shortcut] = slope if more is None else more + slope
-            size = ctx.sizes[step.source]
-            slopes[step.source] = step.convolution.back(slope, size, slopes.get(step.source))
+            slopes[step.source] = step.convolution.back(slope, slopes.get(step.source))
         return slopes[0].to(given.dtype), None
 
 
@@ -294,29 +207,3 @@ def _gated(slope: Tensor, done: Tensor, rectifier: Rectifier, *, over: bool) -> 
         kernel.grad_input(slope, done, *ends, grad_input=slope) if over else kernel(slope, done, *ends)
     )
     return gated
-
-
-def _convolve(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    at: Sequence[Any],
-    rectifier: Rectifier | None,
-    shortcut: Tensor | None,
-) -> Tensor:
-    kernel: Any = torch.ops.mkldnn._convolution_pointwise
-    name, numbers = ("none", []) if rectifier is None else KERNELS[rectifier]
-    if shortcut is None:
-        done: Tensor = kernel(x, weight, bias, *at, name, numbers, "")
-        return done
-    inside = name if rectifier is nn.ReLU else None  # behind a sum the kernel knows no other
-    done = kernel.binary(x, shortcut, weight, bias, *at, "add", 1.0, inside, [], None)
-    if rectifier is not None and inside is None:
-        done = _AFTER[rectifier](done)
-    return done
-
-
-def _reorder(weight: Tensor, at: Sequence[Any], size: Sequence[int]) -> Tensor:
-    reorder: Any = torch.ops.mkldnn._reorder_convolution_weight
-    packed: Tensor = reorder(weight, *at, list(size))
-    return packed

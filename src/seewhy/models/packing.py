@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from seewhy.models.packed import Margins, PackedConvolution, Rectifier, Step
+from seewhy.models.onednn import Rectifier
+from seewhy.models.packed import Margins, PackedConvolution, Step
 from seewhy.models.packed_block import PackedBlock
 from seewhy.models.tape import Event, Frame, Tape
 from seewhy.models.untouched import hooks_of

@@ -23,7 +23,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from seewhy.batching import is_out_of_memory
 from seewhy.models.fused import fuse as fuse_convolutions
-from seewhy.models.packed import able
+from seewhy.models.onednn import able
 from seewhy.models.packing import pack
 from seewhy.models.untouched import hooks_of
 from seewhy.types import Json

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from seewhy.models.packed import KERNELS, Margins
+from seewhy.models.onednn import KERNELS
+from seewhy.models.packed import Margins
 from seewhy.models.padding import margins
 
 Kind: TypeAlias = Literal["convolution", "rectifier", "sum", "foreign"]
