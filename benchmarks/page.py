@@ -27,19 +27,19 @@ nothing else. SeeWhy's time is that of the whole call, from the input to the fin
 a model's first long run costs once (a trial of precisions, or compiling) is not in it and is said in the
 result. Where two claim the same map, the run fails unless they agree.
 
-SeeWhy can be faster than the floor: on processors it scores with a copy of the network whose batch
-normalisation is folded into the convolutions and whose weights lie channels last, or in oneDNN's own order
-where it can rectify, too; methods that take many gradients of an input take them from a folded copy, and so
-do class activation maps of 4 inputs and more, whose first passes are packed, too. On accelerators
+SeeWhy can be faster than the floor: on processors it works with a copy of the network whose batch
+normalisation is folded into the convolutions, and these are packed: oneDNN has their weights in its own order,
+and adds shortcuts and rectifies while it writes. Scores, the first passes of class activation maps of 4 inputs
+and more, and methods that take many gradients of an input use it; residual blocks of plain convolutions take
+these gradients back in bf16, behind a pass in single precision. On accelerators
 convolutions of the copy add the bias and the shortcut and rectify in their own kernel (cuDNN), where a
 network has these: RISE on ResNet-50 then takes about half the time of the bare half precision passes, and
 less than the compiled ones, so that such copies are not compiled. Occlusion of large convolutional networks
 on processors recomputes only what a window changes; the title of a task then says how many multiply-adds
 that saves. `resnet50` and `vit_b16` are untrained; on the processor the scores of `resnet50` hardly react
 to small windows, so that automatic precision stays single there, and the line "as asked" shows what half
-precision would take. Its rows of RISE and Score-CAM were taken with `--models resnet50 --tasks
-score_cam,rise --half bf16`, rows of its occlusion, Grad-CAM, Ablation-CAM and integrated gradients with
-`--tasks`, and so were those of Grad-CAM and Ablation-CAM of the others, five repeats, later than the rest.
+precision would take; class activation maps are never made in half precision unless asked for. Its rows of
+RISE, Score-CAM and Grad-CAM were taken with `--models resnet50 --half bf16`, the others without `--half`.
 Peers run with torch's default TensorFloat-32 on accelerators.
 
 """
