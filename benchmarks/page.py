@@ -28,10 +28,10 @@ a model's first long run costs once (a trial of precisions, or compiling) is not
 result. Where two claim the same map, the run fails unless they agree.
 
 SeeWhy can be faster than the floor: on processors it works with a copy of the network whose batch
-normalisation is folded into the convolutions, and these are packed: oneDNN has their weights in its own order,
-and adds shortcuts and rectifies while it writes. Scores, the first passes of class activation maps of 4 inputs
-and more, and methods that take many gradients of an input use it; residual blocks of plain convolutions take
-these gradients back in bf16, behind a pass in single precision. On accelerators
+normalisation is folded into the convolutions, and these are packed: oneDNN has their weights in its own
+order, and adds shortcuts and rectifies while it writes. Scores, the first passes of class activation maps of
+4 inputs and more, and methods that take many gradients of an input use it; residual blocks of plain
+convolutions take these gradients back in bf16, behind a pass in single precision. On accelerators
 convolutions of the copy add the bias and the shortcut and rectify in their own kernel (cuDNN), where a
 network has these: RISE on ResNet-50 then takes about half the time of the bare half precision passes, and
 less than the compiled ones, so that such copies are not compiled. Occlusion of large convolutional networks
