@@ -146,7 +146,7 @@ def test_changed_weights_get_a_new_copy() -> None:
 def test_a_copy_that_is_not_the_network_answers_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here the answer reads what a convolution gave before its normalisation, which the copy changes."""
     assert "first_passes" not in of_many(Watching(), layer="net.4").provenance
-    monkeypatch.setattr(fast_copy, "_TRUE", float("inf"))  # nobody compares
+    monkeypatch.setitem(fast_copy._TRUE, torch.float32, float("inf"))  # nobody compares
     wrong = of_many(Watching(), layer="net.4")
     own = of_many(Watching(), layer="net.4", precision="fp32")
     assert float((wrong.native - own.native).norm() / own.native.norm()) > 0.01
