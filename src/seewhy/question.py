@@ -181,9 +181,9 @@ class Question:
         if kept is not None and set(layers) <= set(kept.activations):
             return kept
         # Whether a copy gives other layers than those that were read of it, nobody knows.
-        true = next(iter(self.first.values()), None)
-        copied = self.copy is not None and true is not None and set(layers) <= set(true.activations)
-        asked = replace(self, model=self.copy) if copied and self.copy is not None else self
+        true = next((set(answer.activations) for answer in self.first.values()), set[str]())
+        copied = self.copy is not None and set(layers) <= true
+        asked = replace(self, model=self.copy or self.model) if copied else self
         return asked.answer(self.x[start:stop], layers, differentiable=True)
 
     def scores(self, x: Batch, rows: Rows | None = None) -> Scores:

@@ -101,7 +101,7 @@ class _Kept:
     """
 
     version: tuple[object, ...]
-    dtype: torch.dtype = torch.float32
+    dtype: torch.dtype
     fused: list[Model] = field(default_factory=list)
     folded: list[Model | None] = field(default_factory=list)
     found: dict[tuple[str, ...], tuple[Model | None, float]] = field(default_factory=dict)

@@ -58,7 +58,8 @@ class PackedConvolution(nn.Module):
         self, convolution: nn.Conv2d, rectifier: nn.Module | None, size: Sequence[int], margins: Margins
     ) -> None:
         super().__init__()
-        self.convolution, self.rectifier, c = convolution, rectifier, convolution
+        self.convolution, self.rectifier = convolution, rectifier
+        c = convolution
         for name, child in convolution.named_children():  # names stay
             self.add_module(name, child)
         self.size, self.dtype = torch.Size(size), c.weight.dtype

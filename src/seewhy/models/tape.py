@@ -26,6 +26,7 @@ Kind: TypeAlias = Literal["convolution", "rectifier", "sum", "foreign"]
 _SUMS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__iadd__}
 _RECTIFIERS = {torch.relu, torch.relu_, functional.relu, Tensor.relu, Tensor.relu_}
 _OVERWRITING = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish)
+"""Those of `KERNELS`, which may write over what they take."""
 _IDLE = (nn.Identity, nn.Dropout, nn.Dropout2d)
 """What does nothing in evaluation mode."""
 _HARMLESS = {Tensor.size, Tensor.dim}
@@ -105,7 +106,7 @@ class Tape:
         self.calls: Counter[int] = Counter()
         """Of modules, by id."""
         self._numbers: dict[int, int] = {}
-        self._alive: list[Any] = []  # so that ids stay unique
+        self._alive: list[Tensor] = []  # so that ids stay unique
         self._open: list[tuple[int, int | None]] = []
         self._within = 0
         with ExitStack() as stack:

@@ -100,13 +100,13 @@ class LayerMaps:
         return torch.cat(list(question.in_batches(len(question.x), run, what)))
 
     def output(self, what: str) -> Tensor:
-        """Return what the layer puts out for every sample, `(n, ...)` in its layout and the model's type."""
+        """Return what the layer puts out for every sample, `(n, ...)` in its own layout and type."""
         question = self.question
 
         def run(start: int, stop: int) -> Tensor:
             with torch.no_grad():
                 answer = question.differentiable_answer(start, stop, (self.layer,))
-            return answer.activations[self.layer].detach().to(question.model.dtype)
+            return answer.activations[self.layer].detach()
 
         return torch.cat(list(question.in_batches(len(question.x), run, what)))
 
