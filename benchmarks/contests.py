@@ -316,7 +316,9 @@ def _grad_cam(s: Setting, x: Tensor) -> Contest:
             *([Entrant("SeeWhy, bf16 as asked", lambda: ours("bf16"), rank=0.95)] if half else []),
             *(theirs if convolutional else []),
         ],
-        tolerance=1e-3 if s.cuda else 1e-4,
+        tolerance=1e-4,
+        # TensorFloat-32 leaves three digits of a map, and not the same ones: see `benchmarks.tensor_float`.
+        rank=0.995 if s.cuda else None,
     )
 
 
@@ -355,9 +357,10 @@ def integrated_gradients(s: Setting) -> Contest:
             ),
         ],
         # Rounding puts a rectifier whose input is almost 0 on its other side, in a folded copy elsewhere: a
-        # few pixels differ by a hundredth of the largest.
+        # few pixels differ by a hundredth of the largest. On accelerators TensorFloat-32 keeps the network's
+        # own gradients about as far from single precision: see `benchmarks.tensor_float`.
         tolerance=5e-3,
-        rank=None if s.cuda else 0.999,
+        rank=0.98 if s.cuda else 0.999,
     )
 
 

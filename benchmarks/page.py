@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
 COMMANDS = {
     "cpu": "python -m benchmarks --repeats 3",
-    "h100": "python -m benchmarks --device cuda --repeats 3 --no-exact",
+    "h100": "python -m benchmarks --device cuda --repeats 5 --no-exact",
 }
 HEAD = """<!-- Written by `python -m benchmarks.page` from benchmarks/records. -->
 
@@ -27,20 +27,23 @@ nothing else. SeeWhy's time is that of the whole call, from the input to the fin
 a model's first long run costs once (a trial of precisions, or compiling) is not in it and is said in the
 result. Where two claim the same map, the run fails unless they agree.
 
-SeeWhy can be faster than the floor: on processors it works with a copy of the network whose batch
-normalisation is folded into the convolutions, and these are packed: oneDNN has their weights in its own
-order, and adds shortcuts and rectifies while it writes. Scores, the first passes of class activation maps of
-4 inputs and more, and methods that take many gradients of an input use it; residual blocks of plain
-convolutions take these gradients back in bf16, behind a pass in single precision. On accelerators
-convolutions of the copy add the bias and the shortcut and rectify in their own kernel (cuDNN), where a
-network has these: RISE on ResNet-50 then takes about half the time of the bare half precision passes, and
-less than the compiled ones, so that such copies are not compiled. Occlusion of large convolutional networks
-on processors recomputes only what a window changes; the title of a task then says how many multiply-adds
-that saves. `resnet50` and `vit_b16` are untrained; on the processor the scores of `resnet50` hardly react
-to small windows, so that automatic precision stays single there, and the line "as asked" shows what half
-precision would take; class activation maps are never made in half precision unless asked for. Its rows of
-RISE, Score-CAM and Grad-CAM were taken with `--models resnet50 --half bf16`, the others without `--half`.
-Peers run with torch's default TensorFloat-32 on accelerators.
+SeeWhy can be faster than the floor: it works with a copy of the network whose batch normalisation is folded
+into the convolutions, and these are packed: kernels of oneDNN (processors) and cuDNN (accelerators) add the
+bias and the shortcut and rectify while they write, as far as a network has these and the library knows the
+rectifier. Scores, methods that take many gradients of an input and first passes of class activation maps
+use such copies, on processors those of 4 inputs and more; there residual blocks of plain convolutions take
+gradients back in bf16, behind a pass in single precision. RISE on ResNet-50 takes about half the time of
+the bare half precision passes on an accelerator, and less than the compiled ones, so that such copies are
+not compiled. Class activation maps and integrated gradients of few inputs are as fast there as the host
+launches kernels, which differs from machine to machine and from call to call. Occlusion of large
+convolutional networks on processors recomputes only what a window changes; the title of a task then says
+how many multiply-adds that saves. `resnet50` and `vit_b16` are untrained; on the processor the scores of
+`resnet50` hardly react to small windows, so that automatic precision stays single there, and the line "as
+asked" shows what half precision would take; class activation maps are never made in half precision unless
+asked for. Its rows of RISE, Score-CAM and Grad-CAM were taken with `--models resnet50 --half bf16`, the
+others without `--half`.
+Everybody runs with torch's default TensorFloat-32 on accelerators: maps of the copy are as far from single
+precision as the network's own are then (`python -m benchmarks.tensor_float`).
 
 """
 

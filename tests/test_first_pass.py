@@ -99,7 +99,7 @@ class Watching(torch.nn.Module):
         return self.net[8]((self.net[4](found).relu() * found.tanh()).mean((2, 3)))
 
 
-MANY = question._MANY
+MANY = question._MANY["cpu"]
 
 
 def of_many(net: torch.nn.Module, n: int = MANY, layer: str = "4", **options: object) -> Attribution:

@@ -58,9 +58,9 @@ _GRAPH = 16
 _LATE = 2
 """How many times an input a late layer puts out, at most."""
 _SHORT = {torch.float32: "fp32", torch.bfloat16: "bf16"}
-_MANY = 4
-"""Inputs of a call from which a copy of the network is made on processors. Making it takes what it saves on
-some twenty, once; it is kept."""
+_MANY = {"cpu": 4, "cuda": 1}
+"""Inputs of a call from which a copy of the network is made, once. That takes processors what it saves on
+some twenty; accelerators spend passes of few inputs on launching, and a copy has half the kernels."""
 
 
 @dataclass(frozen=True)
@@ -271,8 +271,8 @@ def ask(
         Score of a class where the target leaves it open.
     layers
         Layers that the caller will read: first passes are kept for it, so that it needs no second ones. Of
-        several batches as many are kept as lie late in the network and in half a gibibyte. On processors a
-        folded copy of the network gives those of 4 inputs and more (`models.fast_copy`), which the notes
+        several batches as many are kept as lie late in the network and in half a gibibyte. A folded copy of
+        the network gives them (`models.fast_copy`), on processors those of 4 inputs and more, which the notes
         say, and how far one in bf16 is off; not for who asks for fp32 by name.
     differentiable
         Whether the caller will differentiate with respect to their outputs.
@@ -305,8 +305,9 @@ def ask(
 
     looking = sweep(model.module)  # accelerators do this while the first pass is being launched
     source, notes = model, dict[str, Any]()
-    half = halves and execution.precision == "bf16"
-    if layers and x.device.type == "cpu" and execution.precision != "fp32" and (half or len(x) >= _MANY):
+    half = halves and execution.precision == "bf16" and x.device.type == "cpu"
+    worth = half or len(x) >= _MANY["cuda" if x.is_cuda else "cpu"]
+    if (layers or (x.is_cuda and differentiable)) and execution.precision != "fp32" and worth:
         version = model.check_weights(looking), *wiring(model.module)
         source, gap = kept_copy(model, x, read, version, torch.bfloat16 if half else torch.float32)
         if source is not model:

@@ -245,7 +245,7 @@ def test_a_packed_copy_that_answers_otherwise_is_not_used(monkeypatch: pytest.Mo
 
 
 def test_a_torch_without_the_kernels_folds_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seewhy.models.replica.able", lambda: False)
+    monkeypatch.setattr(onednn, "able", lambda: False)
     replica = replicate(networks.cnn(), images(), torch.float32, fold=True, fuse=True)
     assert replica.folded > 0
     assert replica.fused == 0

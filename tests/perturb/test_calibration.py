@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 import networks
 from seewhy.execution import Execution
-from seewhy.models import replica as replicas
-from seewhy.models.fused import FusedConvolution
+from seewhy.models import onednn
 from seewhy.models.model import Model
 from seewhy.models.replica import replicate
 from seewhy.perturb import calibration
@@ -204,19 +203,18 @@ def test_the_compiled_copy_scores_alike_and_pads_the_last_batch() -> None:
 
 
 def fusing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take this processor for an accelerator that fuses, in single and in half precision."""
-    for module in (calibration, replicas):
-        monkeypatch.setattr(module, "packs", lambda _: False)
+    """Take this processor for an accelerator, where biases of their own cost something."""
+    monkeypatch.setattr(calibration, "_biases_cost", lambda _: True)
     monkeypatch.setattr(calibration, "_halves", lambda _: ("bf16",))
     monkeypatch.setattr(calibration, "_CLOSE", 1.0)
 
 
 def test_a_device_that_fuses_scores_with_a_fused_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     fusing(monkeypatch)
-    exact = pose(precision="fp32")
+    exact = pose(networks.cnn(), precision="fp32")
     own = torch.stack([exact.scores(e).detach() for e in _edited(exact)], 1)
     for precision, tolerance in (("fp32", 1e-5), ("auto", 0.05)):
-        scorer = Scorer(pose(precision=precision))
+        scorer = Scorer(pose(networks.cnn(), precision=precision))
         assert float((scorer.table(masks()) - own).abs().max()) <= tolerance
         facts = scorer.notes()["scoring"]
         assert (facts["folded"], facts["fused"]) == (2, 2)
@@ -226,8 +224,8 @@ def test_a_device_that_fuses_scores_with_a_fused_copy(monkeypatch: pytest.Monkey
 def test_an_untrue_fused_copy_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted: the fused convolution forgets to rectify."""
     fusing(monkeypatch)
-    monkeypatch.setattr(FusedConvolution, "forward", lambda self, x, shortcut=None: self.convolution(x))
-    chosen = found(pose(precision="fp32"))
+    monkeypatch.setitem(onednn.KERNELS, nn.ReLU, ("none", []))
+    chosen = found(pose(networks.cnn(), precision="fp32"))
     assert chosen.facts["tried"]["fp32, folded, fused"]["noise"] > 1e-3
     assert chosen.replica is not None
     assert chosen.replica.fused == 0
@@ -255,6 +253,6 @@ def test_halves_that_nothing_is_fused_in_are_not_folded(monkeypatch: pytest.Monk
 
 def test_a_fused_copy_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     fusing(monkeypatch)
-    scorer = Scorer(pose(compiled=True))
+    scorer = Scorer(pose(networks.cnn(), compiled=True))
     scorer.table(masks())
     assert "compile_seconds" not in scorer.notes()["scoring"]

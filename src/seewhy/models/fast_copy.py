@@ -14,10 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from seewhy.batching import is_out_of_memory
 from seewhy.models.model import Model
 from seewhy.models.replica import packs, replicate
+from seewhy.models.tensor_float import without_tensor_float
 from seewhy.types import Batch
 
 _TRUE = {torch.float32: 1e-3, torch.bfloat16: 0.25}
@@ -131,6 +133,8 @@ def _copied(
     """Return a model of the copy; None where there is none, or nothing to fold, or to fuse."""
     if not model.differentiable or model.dtype != torch.float32:
         return None
+    if dtype == torch.float32 and not any(isinstance(m, _BatchNorm) for m in model.module.modules()):
+        return None  # nothing to fold: large networks need not be copied to find out
     try:
         replica = replicate(model.module, x, dtype, fold=True, fuse=fuse, shown=shown)
     except Exception as error:  # whatever a network raises when it is copied
@@ -144,7 +148,7 @@ def _copied(
 def _gap(model: Model, copy: Model, x: Batch, layers: Sequence[str]) -> float:
     """Return how far a copy is off, at its end and at some layers, as a part of the length of either."""
     try:
-        with torch.no_grad():
+        with torch.no_grad(), without_tensor_float():
             own, other = model.answer(x, layers), copy.answer(x, layers)
     except Exception as error:  # whatever a copy raises when it is run
         if is_out_of_memory(error):

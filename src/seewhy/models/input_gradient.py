@@ -12,7 +12,7 @@ from torch.nn import functional
 from seewhy.models.onednn import At, Weight
 from seewhy.models.turned import phases, turned
 
-How: TypeAlias = Literal["turned", "spread", "phases", "torch"]
+How: TypeAlias = Literal["turned", "spread", "phases", "torch", "cudnn"]
 
 _FEW = 64
 """Channels that a gradient may have when all cells of a stride are channels."""
@@ -45,7 +45,7 @@ class InputGradient:
         self.out = [(g - r - 1) // s + 1 for g, r, s in zip(grown, self.reach, stride, strict=True)]
         self.how = self._how()
         """How it is done: by a convolution with turned weights, by one whose result is spread over a stride,
-        by one that gives all cells of a stride as channels, or by torch."""
+        by one that gives all cells of a stride as channels, or by torch, on accelerators by cuDNN."""
         self._made: dict[torch.dtype, Weight | Tensor] = {}
 
     def __call__(self, slope: Tensor, more: Tensor | None = None) -> Tensor:
@@ -71,10 +71,12 @@ class InputGradient:
             found = slope.new_zeros((len(slope), *self.size)) if more is None else more.clone()
             found[:, :, ::step, ::step] += weight.convolve(slope)
             return found
-        return found if more is None else found + more
+        return found if more is None else found.add_(more)
 
     def _how(self) -> How:
         around, (step, other), dilation, groups = self.at
+        if self.weight.device.type != "cpu":
+            return "cudnn"
         if step == other == 1:
             fits = self.even and all(a <= r for a, r in zip(around, self.reach, strict=True))
             return "turned" if fits else "torch"
@@ -89,7 +91,7 @@ class InputGradient:
         around, (step, _), dilation, groups = self.at
         weight, size = self.weight, [len(self.weight), *self.out]
         match self.how:
-            case "torch":
+            case "torch" | "cudnn":
                 return weight.to(dtype)
             case "phases":
                 weight, zeros = phases(weight, step, self.margins[2], self.margins[0])
@@ -103,8 +105,16 @@ class InputGradient:
         left, right, above, below = (0, 0, 0, 0) if self.even else self.margins
         channels, high, wide = self.size
         grown = [len(slope), channels, high + above + below, wide + left + right]
+        if self.how == "cudnn":
+            # torch's gradient copies the input before it looks at its shape alone; this does not ask for one.
+            done = [s * (o - 1) + r + 1 for s, o, r in zip(stride, self.out, self.reach, strict=True)]
+            rest = [g - d + 2 * a for g, d, a in zip(grown[2:], done, around, strict=True)]
+            found: Tensor = functional.conv_transpose2d(
+                slope, weight, None, stride, around, rest, groups, dilation
+            )
+            return found[:, :, above : above + high, left : left + wide]
         gradient: Any = torch.ops.aten.convolution_backward
         like, wanted = slope.new_empty(1).expand(grown), [True, False, False]
         raw = gradient(slope, like, weight, None, stride, around, dilation, False, [0, 0], groups, wanted)
-        found: Tensor = raw[0]
+        found = raw[0]
         return found[:, :, above : above + high, left : left + wide]

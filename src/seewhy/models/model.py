@@ -22,7 +22,7 @@ from seewhy.models import taps, weights
 from seewhy.models.labels import Labels
 from seewhy.models.outputs import Answer, OutputKey, pick
 from seewhy.models.preprocessing import Preprocessing
-from seewhy.models.untouched import untouched
+from seewhy.models.untouched import Parts, untouched
 from seewhy.types import Size
 
 Kind = Literal["classes", "embedding", "regression"]
@@ -288,10 +288,10 @@ class Model:
         )
 
     @contextmanager
-    def untouched(self, device: torch.device | str | None = None) -> Iterator[None]:
+    def untouched(self, device: torch.device | str | None = None) -> Iterator[Parts]:
         """See `seewhy.models.untouched.untouched`."""
-        with untouched(self.module, device):
-            yield
+        with untouched(self.module, device) as found:
+            yield found
 
     def copy(self) -> Model:
         """Return the same model on a network of its own: what is done to that one leaves this one alone.

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from seewhy.models.cudnn import CudnnWeight
 from seewhy.models.input_gradient import InputGradient
 from seewhy.models.onednn import Rectifier, Weight
 from seewhy.models.turned import evened
@@ -74,7 +75,9 @@ class PackedConvolution(nn.Module):
         """Zeros that the kernel cannot add itself."""
         grown = (size[0], size[1] + above + below, size[2] + left + right)
         at = (zeros if even else [0, 0], list(c.stride), list(c.dilation), c.groups)
-        self.weight = Weight(weight, at, size if even else grown)
+        self.weight = (
+            CudnnWeight(weight, at) if weight.is_cuda else Weight(weight, at, size if even else grown)
+        )
         self.back = InputGradient(weight, at, margins, size)
         after = None if rectifier is None else type(rectifier)
         self._steps = (Step(self, after, 0),)
@@ -93,7 +96,7 @@ class PackedConvolution(nn.Module):
     def takes(self, x: Tensor) -> bool:
         """Tell whether the kernel can answer for `x`."""
         fits = type(x) is Tensor and x.ndim == 4 and x.shape[1:] == self.size and x.dtype == self.dtype
-        return fits and x.device.type == "cpu" and len(x) > 0
+        return fits and x.device == self.convolution.weight.device and len(x) > 0
 
     def kernel(self, x: Tensor, rectifier: Rectifier | None, shortcut: Tensor | None = None) -> Tensor:
         """Return `rectifier(convolution(x) + shortcut)`, without a graph."""

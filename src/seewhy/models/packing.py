@@ -1,8 +1,9 @@
 """Packing: which convolutions of a network take in what, found by watching one pass.
 
-A convolution takes in the rectifier behind it, wherever both are. In a block that consists of convolutions,
-rectifiers and sums alone, it takes in the sum with a shortcut, too. Names and places of modules stay. Whether
-the packed network answers as before is for the caller to test, as with any replica.
+A convolution takes in the rectifier behind it, wherever both are modules. In a block that consists of
+convolutions, rectifiers and sums alone, it takes in the sum with a shortcut and rectifying functions, too.
+Names and places of modules stay. Whether the packed network answers as before is for the caller to test, as
+with any replica.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from seewhy.models import cudnn, onednn
 from seewhy.models.onednn import Rectifier
 from seewhy.models.packed import Margins, PackedConvolution, Step
 from seewhy.models.packed_block import PackedBlock
@@ -40,12 +42,12 @@ def pack(module: nn.Module, x: Tensor, shown: Sequence[str] = ()) -> int:
         Whatever a network raises that cannot be run, or has convolutions that oneDNN does not take.
     """
     hooked = {id(m) for m in module.modules() if hooks_of(m)}
+    kernels = cudnn.KERNELS if x.is_cuda else frozenset(onednn.KERNELS)
     tape = Tape(module, x, [module.get_submodule(name) for name in shown])
     able = _able(tape, hooked)
-    rectifiers = _rectifiers(tape, able, hooked)
-    plans = {
-        id(f.module): (f.module, plan) for f, plan in _blocks(tape, able, hooked) if f.module is not module
-    }
+    rectifiers = _rectifiers(tape, able, hooked, kernels)
+    blocks = _blocks(tape, able, hooked, kernels)
+    plans = {id(f.module): (f.module, plan) for f, plan in blocks if f.module is not module}
     if not rectifiers and not plans:
         return 0
     made = {
@@ -53,8 +55,9 @@ def pack(module: nn.Module, x: Tensor, shown: Sequence[str] = ()) -> int:
     }
     gone = {id(r): nn.Identity() for r in rectifiers.values()}
     _exchange(module, {**made, **gone})
-    blocks = {i: PackedBlock(m, [p.step(made) for p in plan]) for i, (m, plan) in plans.items()}
-    _exchange(module, blocks)
+    for _, plan in plans.values():
+        _take_over_biases(plan)
+    _exchange(module, {i: PackedBlock(m, [p.step(made) for p in plan]) for i, (m, plan) in plans.items()})
     busy = {
         id(p.convolution) for _, plan in plans.values() for p in plan if p.rectifier or p.shortcut is not None
     }
@@ -84,12 +87,14 @@ def _able(tape: Tape, hooked: Collection[int]) -> dict[int, tuple[nn.Conv2d, tor
     }
 
 
-def _rectifiers(tape: Tape, able: Collection[int], hooked: Collection[int]) -> dict[int, nn.Module]:
+def _rectifiers(
+    tape: Tape, able: Collection[int], hooked: Collection[int], kernels: Collection[Rectifier]
+) -> dict[int, nn.Module]:
     """Return, by the convolution's id, modules that rectify what convolutions gave, and nothing else."""
     sources = {e.output: id(e.module) for e in tape.events if id(e.module) in able}
     found: dict[int, list[Event]] = {}
     for e in tape.events:
-        if e.kind == "rectifier" and e.module is not None and tape.calls[id(e.module)]:
+        if _known(e, kernels) and tape.calls[id(e.module)]:
             found.setdefault(id(e.module), []).append(e)
     return {
         sources[e.sources[0]]: e.module
@@ -100,30 +105,41 @@ def _rectifiers(tape: Tape, able: Collection[int], hooked: Collection[int]) -> d
     }
 
 
+def _known(e: Event, kernels: Collection[Rectifier]) -> bool:
+    """Tell whether a convolution can do what was done, as a rectifier."""
+    return e.kind == "rectifier" and type(e.module) in kernels
+
+
 def _absorbed(tape: Tape, e: Event) -> bool:
     """Tell whether nobody else wants what a rectifier takes, and nobody writes over what it gives."""
     source = e.sources[0]
     return tape.uses[source] == 1 and source not in tape.held and e.output not in tape.lost
 
 
-def _blocks(tape: Tape, able: Collection[int], hooked: Collection[int]) -> list[tuple[Frame, list[_Planned]]]:
-    """Return the innermost modules that are steps with a sum, and their steps."""
+def _blocks(
+    tape: Tape, able: Collection[int], hooked: Collection[int], kernels: Collection[Rectifier]
+) -> list[tuple[Frame, list[_Planned]]]:
+    """Return the innermost modules that are steps with a sum, else a rectifying function, and these steps."""
     found: list[tuple[Frame, list[_Planned]]] = []
     taken: set[int] = set()
-    for frame in tape.frames:
-        inside = {id(m) for m in frame.module.modules()}
-        if tape.calls[id(frame.module)] == 1 and not inside & (taken | set(hooked)):
-            plan = _plan(tape, frame, able)
-            if plan is not None:
-                taken.add(id(frame.module))
-                found.append((frame, plan))
+    for sums in (True, False):
+        for frame in tape.frames:
+            inside = {id(m) for m in frame.module.modules()}
+            if tape.calls[id(frame.module)] == 1 and not inside & (taken | set(hooked)):
+                plan = _plan(tape, frame, able, kernels)
+                if plan is not None and (not sums or any(p.shortcut is not None for p in plan)):
+                    taken |= inside
+                    found.append((frame, plan))
     return found
 
 
-def _plan(tape: Tape, frame: Frame, able: Collection[int]) -> list[_Planned] | None:
-    """Return a module as steps; None where it is more than convolutions, rectifiers and a sum."""
+def _plan(
+    tape: Tape, frame: Frame, able: Collection[int], kernels: Collection[Rectifier]
+) -> list[_Planned] | None:
+    """Return a module as steps; None where it is more, or no more than modules can take in by themselves."""
     if frame.source is None:
         return None
+    more = False
     places = {frame.source: 0}
     plan: list[_Planned] = []
     for e in tape.events[frame.start : frame.stop]:
@@ -136,15 +152,31 @@ def _plan(tape: Tape, frame: Frame, able: Collection[int]) -> list[_Planned] | N
             plan.append(_Planned(e.module, took[0]))
             last = len(plan)
         elif e.kind == "sum" and alone and min(took) < last and plan[last - 1].shortcut is None:
-            plan[last - 1].shortcut = min(took)
-        elif e.kind == "rectifier" and e.module is not None and alone and e.output not in tape.lost:
+            plan[last - 1].shortcut, more = min(took), True
+        elif e.module is not None and _known(e, kernels) and alone and e.output not in tape.lost:
             plan[last - 1].rectifier = type(e.module)
+            more |= not tape.calls[id(e.module)]
         else:
             return None
         places[e.output] = last
     wanted = {p.source for p in plan} | {p.shortcut for p in plan} | {len(plan)}
     whole = wanted.issuperset(range(len(plan) + 1)) and places.get(frame.output or 0) == len(plan)
-    return plan if whole and any(p.shortcut is not None for p in plan) else None
+    return plan if whole and more else None
+
+
+def _take_over_biases(plan: Sequence[_Planned]) -> None:
+    """Let sums add the biases of what they add, where cuDNN would need a trip through memory for them."""
+    for p in plan:
+        if not p.shortcut:
+            continue
+        other = plan[p.shortcut - 1]
+        uses = sum((q.source == p.shortcut) + (q.shortcut == p.shortcut) for q in plan)
+        own, its = p.convolution._parameters.get("bias"), other.convolution._parameters.get("bias")
+        alone = uses == 1 and other.rectifier is None and other.shortcut is None
+        if alone and own is not None and its is not None:
+            total = (own.float() + its.float()).to(own)
+            p.convolution.register_parameter("bias", nn.Parameter(total, requires_grad=False))
+            other.convolution.register_parameter("bias", None)
 
 
 def _exchange(module: nn.Module, others: dict[int, nn.Module] | dict[int, PackedBlock]) -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from seewhy.models.packed import Margins
 
-_ALIKE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
+_ALIKE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1e-2}
 """Largest distance of what a convolution is thought to do, as a part of the length of its result."""
 
 

@@ -2,10 +2,10 @@
 
 Four changes, none of them to the original. Convolutions get their weights in the order of memory that they
 prefer (channels last). Batch normalisation is folded into the convolution before it, which saves reading and
-writing every activation once more. What follows a convolution may be fused with it (`models.fused`, and
-`models.packing` on processors). And weights may be kept in half precision. Which normalisation follows which
-convolution is found by watching one pass, not by names; whether the copy is true is for the caller to test,
-since a network may look at what a folded layer returned.
+writing every activation once more. What follows a convolution may be done by its kernel (`models.packing`).
+And weights may be kept in half precision. Which normalisation follows which convolution is found by watching
+one pass, not by names; whether the copy is true is for the caller to test, since a network may look at what a
+folded layer returned.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from seewhy.batching import is_out_of_memory
-from seewhy.models.fused import fuse as fuse_convolutions
-from seewhy.models.onednn import able
+from seewhy.models import cudnn, onednn
 from seewhy.models.packing import pack
+from seewhy.models.tensor_float import without_tensor_float
 from seewhy.models.untouched import hooks_of
 from seewhy.types import Json
 
@@ -91,8 +90,7 @@ def replicate(
     fold
         Whether to fold batch normalisation.
     fuse
-        Whether to fuse convolutions with what follows them, too: by `models.packing` on processors, elsewhere
-        by `models.fused`, whose copies have no gradients.
+        Whether to fuse convolutions with what follows them, too.
     shown
         Names of layers whose outputs packing leaves as they are.
 
@@ -110,27 +108,15 @@ def replicate(
                 m.float()  # eight bits are too few for statistics; kernels take them in single precision
     if x.ndim in (4, 5):
         twin.to(memory_format=_order(x))
-    if fuse and folded and x.ndim == 4:
-        if packs(x.device):
-            return Replica(twin, dtype, folded, pack(twin, x[:1].to(dtype), shown) if able() else 0)
-        twin, fused = _fused(twin, x[:1].to(dtype))
-        return Replica(twin, dtype, folded, fused)
-    return Replica(twin, dtype, folded)
+    fits = fuse and folded and x.ndim == 4 and packs(x.device)
+    with without_tensor_float():  # how convolutions pad is told by what they give
+        fused = pack(twin, x[:1].to(dtype), shown) if fits else 0
+    return Replica(twin.eval(), dtype, folded, fused)
 
 
 def packs(device: torch.device) -> bool:
-    """Tell whether fusing means packing on a device; such copies still have gradients."""
-    return device.type == "cpu"
-
-
-def _fused(twin: nn.Module, x: Tensor) -> tuple[nn.Module, int]:
-    """Return `fuse`, or a network that cannot be traced as it is."""
-    try:
-        return fuse_convolutions(twin, x)
-    except Exception as error:  # whatever tracing raises
-        if is_out_of_memory(error):
-            raise
-        return twin, 0
+    """Tell whether a device has kernels for convolutions that take in what follows them."""
+    return (device.type == "cpu" and onednn.able()) or (device.type == "cuda" and cudnn.able())
 
 
 def _order(x: Tensor) -> torch.memory_format:

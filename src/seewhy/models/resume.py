@@ -21,7 +21,6 @@ from seewhy.errors import DoesNotFit, SeeWhyError
 from seewhy.models import taps
 from seewhy.models.calls import Call, Constant, Hidden, Kind, leaves, map_tensors, record
 from seewhy.models.outputs import Answer, pick, swap
-from seewhy.models.untouched import parts
 from seewhy.types import Size
 
 if TYPE_CHECKING:
@@ -107,11 +106,11 @@ def resume_from(model: Model, layer: str, x: Tensor, first: Answer | None = None
     """
     target = taps.find_layer(model.module, layer)
     shape = tuple(x.shape[1:])
-    with model.untouched(), torch.no_grad():
+    with model.untouched() as (_, tensors), torch.no_grad():
         full = model.answer(x, [layer]) if first is None else first
         activation = full.activations[layer].detach()
         # Recorded constants come from the weights, so that they go with them.
-        weights = tuple((t.data_ptr(), t._version) for t in parts(model.module)[1])
+        weights = tuple((t.data_ptr(), t._version) for t in tensors)
         key = ("resume", shape, layer, id(model.module))
         known = model.memo.get(key)
         if known is None or known[0] != weights:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+Parts: TypeAlias = tuple[list[nn.Module], list[Tensor]]
+"""Modules, and parameters and buffers."""
+
 
 @contextmanager
-def untouched(module: nn.Module, device: torch.device | str | None = None) -> Iterator[None]:
+def untouched(module: nn.Module, device: torch.device | str | None = None) -> Iterator[Parts]:
     """Run the block in evaluation mode with frozen weights, then restore everything.
 
     Parameters
@@ -19,6 +23,11 @@ def untouched(module: nn.Module, device: torch.device | str | None = None) -> It
         The network; every submodule's mode and every parameter's `requires_grad` are remembered one by one.
     device
         Where to run; the network returns to where it was. `None` stays.
+
+    Yields
+    ------
+    tuple
+        The `parts` of the network.
     """
     modules, tensors = parts(module)
     # Only what is not yet as wanted is changed: this is entered often, and setting is slow.
@@ -34,7 +43,7 @@ def untouched(module: nn.Module, device: torch.device | str | None = None) -> It
             m.training = False
         for p in flags:
             p.requires_grad_(False)
-        yield
+        yield modules, tensors
     finally:
         for m in modes:
             m.training = True
@@ -52,16 +61,7 @@ def structure(module: nn.Module) -> tuple[tuple[str, int], ...]:
 
     As comparing all `named_modules()` would tell, in a tenth of the time.
     """
-    found: dict[int, None] = {id(module): None}
-    links: list[tuple[str, int]] = []
-    waiting = [module]
-    while waiting:
-        for name, child in waiting.pop()._modules.items():
-            links.append((name, id(child)))
-            if child is not None and id(child) not in found:
-                found[id(child)] = None
-                waiting.append(child)
-    return tuple(links)
+    return tuple(_walked(module)[1])
 
 
 def wiring(module: nn.Module) -> tuple[object, ...]:
@@ -71,34 +71,49 @@ def wiring(module: nn.Module) -> tuple[object, ...]:
     a module. Copies of the network that are kept do what it did when they were made. The parts are good for
     comparing only.
     """
+    modules, links = _walked(module)
     changed = []
-    for m in parts(module)[0]:
+    for m in modules:
         hooks = hooks_of(m)
         if hooks or "forward" in m.__dict__:
             changed.append((id(m), hooks, id(m.__dict__.get("forward"))))
-    return structure(module), tuple(changed)
+    return tuple(links), tuple(changed)
 
 
 def hooks_of(m: nn.Module) -> tuple[int, ...]:
     """Return the ids of the hooks that are registered on a module."""
-    return (*m._forward_pre_hooks, *m._forward_hooks, *m._backward_pre_hooks, *m._backward_hooks)
+    if m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks:
+        return (*m._forward_pre_hooks, *m._forward_hooks, *m._backward_pre_hooks, *m._backward_hooks)
+    return ()
 
 
-def parts(module: nn.Module) -> tuple[list[nn.Module], list[Tensor]]:
+def parts(module: nn.Module) -> Parts:
     """Return all modules below and with `module`, and all their parameters and buffers, each once.
 
     As `modules()`, `parameters()` and `buffers()` do, parameters first, in a tenth of the time.
     """
-    found: dict[int, nn.Module] = {}
-    waiting = [module]
+    modules = _walked(module)[0]
+    tensors: dict[int, Tensor] = {}
+    for m in modules:
+        for p in m._parameters.values():
+            if p is not None:
+                tensors[id(p)] = p
+    for m in modules:
+        for b in m._buffers.values():
+            if b is not None:
+                tensors[id(b)] = b
+    return modules, list(tensors.values())
+
+
+def _walked(module: nn.Module) -> tuple[list[nn.Module], list[tuple[str, int]]]:
+    """Return all modules below and with `module`, each once, and the names by which they hold each other."""
+    modules, waiting, found = [module], [module], {id(module)}
+    links: list[tuple[str, int]] = []
     while waiting:
-        m = waiting.pop()
-        if id(m) not in found:
-            found[id(m)] = m
-            waiting.extend(child for child in m._modules.values() if child is not None)
-    modules = list(found.values())
-    owned = (
-        *(t for m in modules for t in m._parameters.values()),
-        *(t for m in modules for t in m._buffers.values()),
-    )
-    return modules, list({id(t): t for t in owned if t is not None}.values())
+        for name, child in waiting.pop()._modules.items():
+            links.append((name, id(child)))
+            if child is not None and id(child) not in found:
+                found.add(id(child))
+                modules.append(child)
+                waiting.append(child)
+    return modules, links

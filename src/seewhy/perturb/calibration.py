@@ -16,8 +16,7 @@ correlation in the trial, and the largest difference of a score.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakValueDictionary
@@ -30,6 +29,7 @@ from seewhy.batching import is_out_of_memory
 from seewhy.execution import Precision
 from seewhy.models.model import Model
 from seewhy.models.replica import Replica, packs, replicate
+from seewhy.models.tensor_float import without_tensor_float
 from seewhy.perturb.edits import Edits, Jobs
 from seewhy.question import Question
 from seewhy.types import Json
@@ -127,9 +127,7 @@ def calibrate(question: Question, edits: Edits, read: Read | None, batch: int) -
     least = sample if asked == "fp32" else sample * _WORTH
     if edits.count * len(question.x) < least and not forced:
         fold = not layers
-        earlier = model.facts.get(
-            _replica_key(device, "fp32", fold, fold and _fuses(device), question.x.ndim)
-        )
+        earlier = model.facts.get(_replica_key(device, "fp32", fold, fold and packs(device), question.x.ndim))
         if earlier is None or earlier[0] != version or edits.count * len(question.x) < sample:
             return own
         return Calibration("fp32", earlier[1], {"precision": "fp32", **earlier[1].facts})
@@ -166,21 +164,21 @@ def _search(trial: _Trial, asked: Precision, *, fold: bool) -> Calibration:
     """Return the best replica that is true enough."""
     tried: Json = {}
     best, device = Calibration("fp32", None, {"precision": "fp32"}), trial.question.x.device
-    folding, fusing = fold, fold and _fuses(device)
-    while True:
+    ways = [(True, True)] * (fold and packs(device)) + [(True, False)] * fold + [(False, False)]
+    outcome = _Outcome(None, float("inf"), {})
+    for folding, fusing in ways:
+        if folding and not fusing and outcome.replica is not None and not outcome.replica.fused:
+            continue  # there was nothing to fuse: it is the same copy
         outcome = trial.of("fp32", fold=folding, fuse=fusing)
         fused = outcome.replica is not None and outcome.replica.fused > 0
         tried["fp32" + ", folded" * folding + ", fused" * fused] = outcome.facts
         if outcome.noise <= _EXACT and outcome.replica is not None:
             best = Calibration("fp32", outcome.replica, {"precision": "fp32", **outcome.facts})
             break
-        if not folding:
-            break
-        folding, fusing = fused and packs(device), False
     halves = _halves(device) if asked == "auto" else (asked,) if asked != "fp32" else ()
     # With cuDNN a half-precision convolution with a bias is slower than one without, and a normalisation;
     # unless bias and rectifier are fused with it.
-    if _fuses(device) and not packs(device):
+    if _biases_cost(device):
         folding = fusing = fusing and outcome.fused
     for precision in halves:
         outcome = trial.of(precision, fold=folding, fuse=fusing)
@@ -229,9 +227,9 @@ def _replica_key(
     return ("replica", str(device), precision, fold, fuse, axes)
 
 
-def _fuses(device: torch.device) -> bool:
-    """Tell whether the device has kernels that fuse what follows a convolution."""
-    return device.type in ("cuda", "cpu")
+def _biases_cost(device: torch.device) -> bool:
+    """Tell whether a convolution with a bias of its own is slower than one without, and a normalisation."""
+    return device.type == "cuda"
 
 
 def _halves(device: torch.device) -> tuple[Precision, ...]:
@@ -279,7 +277,7 @@ class _Trial:
                 for i, w in enumerate(which)
             ]
             self.edited = torch.cat(edited)
-        with _single_precision():
+        with without_tensor_float():
             self.own = self._scores(question, None)
         self.noise = _compare(self.own, self._scores(question, None))[0] if x.is_cuda else 0.0
         """Of the network as it runs: TensorFloat-32 has no more digits than fp16."""
@@ -289,7 +287,7 @@ class _Trial:
         try:
             replica = copied(self.question, precision, fold=fold, fuse=fuse)
             model = self.question.model.with_module(replica.module, replica.dtype)
-            with _single_precision():
+            with without_tensor_float():
                 scores = self._scores(replace(self.question, model=model), replica)
         except Exception as error:  # whatever a network raises when it is copied or run in another type
             if is_out_of_memory(error):
@@ -320,23 +318,6 @@ def _compare(own: Tensor, scores: Tensor) -> tuple[float, Json]:
         return float("inf"), {"failed": "scores are not finite, or all the same"}
     spearman = float(Agreement.of(own[:, :1].T, scores[:, :1].T).spearman)
     return noise, {"noise": noise, "spearman": spearman, "largest": largest}
-
-
-@contextmanager
-def _single_precision() -> Iterator[None]:
-    """Run the block without TensorFloat-32, whose noise would hide whether a copy is true."""
-    libraries: list[Any] = [torch.backends.cudnn, torch.backends.cuda.matmul]
-    try:
-        allowed = [library.allow_tf32 for library in libraries]
-    except RuntimeError:  # set through torch's newer switches, which these must not be mixed with
-        libraries, allowed = [], []
-    try:
-        for library in libraries:
-            library.allow_tf32 = False
-        yield
-    finally:
-        for library, was in zip(libraries, allowed, strict=True):
-            library.allow_tf32 = was
 
 
 def _name(dtype: torch.dtype) -> str:

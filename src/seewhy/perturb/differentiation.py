@@ -33,6 +33,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from seewhy.batching import is_out_of_memory
 from seewhy.models.packed import half_gradients, halvable
 from seewhy.models.packed_block import PackedBlock
+from seewhy.models.tensor_float import without_tensor_float
 from seewhy.perturb.calibration import Calibration, copied, native_halves
 from seewhy.question import Question
 from seewhy.types import Batch, Json, Rows
@@ -63,7 +64,7 @@ def differentiated(question: Question, count: int, points: Points) -> Question:
     model, x = question.model, question.x
     plain = question.whole and model.dtype == torch.float32 and not question.target.layers
     asked = question.execution.precision == "fp32"  # by name: the digits of the network itself
-    if asked or not plain or x.device.type != "cpu" or count < _WORTH:
+    if asked or not plain or count < _WORTH:
         return question
     if not any(isinstance(m, _BatchNorm) for m in model.module.modules()):
         return question  # nothing to fold, and little to gain
@@ -143,6 +144,6 @@ def _halvable(module: nn.Module) -> bool:
 def _gradients(question: Question, at: Batch, rows: Rows) -> Batch:
     """Return the `(k, c, *size)` gradients of the score at some points."""
     at = at.clone().requires_grad_()
-    with torch.enable_grad():
+    with torch.enable_grad(), without_tensor_float():
         scores = question.scores(at, rows)
-    return question.gradient(scores, at)
+        return question.gradient(scores, at)

@@ -20,6 +20,7 @@ from seewhy.methods.cam.layer_maps import LayerMaps
 from seewhy.models import taps
 from seewhy.models.grids import Grid
 from seewhy.models.layers import survey
+from seewhy.models.model import Model
 from seewhy.models.outputs import Answer
 from seewhy.models.resume import RTOL, Resumption, resume_from
 from seewhy.perturb.edits import Edits, Jobs
@@ -54,7 +55,8 @@ class Gates(Edits):
 
     def apply(self, x: Tensor, jobs: Jobs) -> Tensor:
         """See `Edits.apply`."""
-        output = x[jobs.rows]
+        # Of one input a view does: writing its output down for every edit costs as much as the edits.
+        output = x[jobs.rows] if len(x) > 1 else x.expand(len(jobs), *x.shape[1:])
         values = self.grid.read(output)
         gates = self.gates[jobs.rows if len(self.gates) > 1 else torch.zeros_like(jobs.rows), jobs.which]
         kept = values * gates.to(values).reshape(*gates.shape, *[1] * (values.ndim - 2))
@@ -118,10 +120,12 @@ def layer_question(tap: LayerMaps, what: str) -> LayerQuestion:
     plain["x"] = tap.output(what)
     whole = LayerQuestion(**plain, pixels=question.x, layer=tap.layer)
     for anchor in _anchors(tap):
-        first = _first(question, anchor)
+        # A copy is true at the layers that were read of it; behind another one the network itself is edited.
+        model = _read_of(question, anchor) if anchor == tap.layer else question.model
+        first = _first(question, anchor, model)
         question.passes.forward += 0 if first is not None else 1
         try:
-            resumption = resume_from(question.model, anchor, question.x[:1], first)
+            resumption = resume_from(model, anchor, question.x[:1], first)
         except DoesNotFit:
             continue
         base = None
@@ -138,10 +142,17 @@ def layer_question(tap: LayerMaps, what: str) -> LayerQuestion:
     return whole
 
 
-def _first(question: Question, layer: str) -> Answer | None:
-    """Return the network's own first pass on a single input, if it was kept with the layer."""
+def _read_of(question: Question, layer: str) -> Model:
+    """Return the copy that gave the first passes where the layer was read of it, else the network."""
+    read = any(layer in answer.activations for answer in question.first.values())
+    return question.copy if question.copy is not None and read else question.model
+
+
+def _first(question: Question, layer: str, model: Model) -> Answer | None:
+    """Return a model's own first pass on a single input, if it was kept with the layer."""
     kept = question.first.get((0, 1))
-    return kept if question.copy is None and kept is not None and layer in kept.activations else None
+    own = model is (question.copy or question.model)
+    return kept if own and kept is not None and layer in kept.activations else None
 
 
 def _anchors(tap: LayerMaps) -> list[str]:

@@ -11,7 +11,8 @@ Formula
 Needs
     gradients.
 Cost
-    `steps` forward and backward passes; two more forward for the score of the input and of the baseline.
+    `steps` forward and backward passes, one more of both for the score of the baseline, in the same batches,
+    and one forward for that of the input.
 Paper
     Sundararajan, Taly, Yan: Axiomatic Attribution for Deep Networks, 2017, https://arxiv.org/abs/1703.01365.
 Departures
@@ -24,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -33,7 +35,7 @@ from torch import Tensor
 
 from seewhy.batching import add_at
 from seewhy.methods.base import METHODS, Cost, Estimate, Method, Need, Paper, channel_sum, require
-from seewhy.methods.gradient.completeness import completeness, start_scores
+from seewhy.methods.gradient.completeness import completeness
 from seewhy.methods.gradient.slopes import slopes
 from seewhy.perturb.differentiation import differentiated
 from seewhy.perturb.operators import operator
@@ -96,7 +98,7 @@ class IntegratedGradients(Method):
 
     def cost(self, size: Size) -> Cost:
         """See `Method.cost`."""
-        return Cost(self.steps + 2, self.steps)
+        return Cost(self.steps + 2, self.steps + 1)
 
     def estimate(self, question: Question) -> Iterator[Estimate]:
         """See `Method.estimate`."""
@@ -104,22 +106,26 @@ class IntegratedGradients(Method):
         filled = operator(self.baseline).fill(question)
         start_at = torch.zeros_like(x) if filled is None else filled.expand_as(x)
 
-        nodes, weights = (torch.from_numpy(v).to(x) for v in RULES[self.rule](self.steps))
+        # Behind the nodes comes the baseline, whose score is wanted and whose gradient counts nothing.
+        nodes, weights = (torch.from_numpy(np.append(v, 0)).to(x) for v in RULES[self.rule](self.steps))
         shape = (-1, *[1] * (x.ndim - 1))
         integral = torch.zeros_like(x, dtype=torch.float32)
+        start_score = torch.zeros_like(question.clean)
 
         def points(rows: Rows, step: Tensor) -> Batch:
             return torch.lerp(start_at[rows], x[rows], nodes[step].reshape(shape))
 
         quick = differentiated(question, self.steps, points)
-        for s in slopes(quick, self.steps, points, self.title):
-            add_at(integral, s.rows, s.values * weights[s.which].float().reshape(shape))
-        # After the gradients: an accelerator computes those while the host launches this pass.
-        start_score = start_scores(quick, start_at, self.title)
+        for s in slopes(quick, self.steps + 1, points, self.title):
+            start = s.which == self.steps
+            parts = s.values * weights[s.which].float().reshape(shape)
+            add_at(integral, s.rows, parts.masked_fill(start.reshape(shape), 0))
+            add_at(start_score, s.rows, s.scores.to(start_score).masked_fill(~start, 0))
         maps = channel_sum(integral * (x - start_at).float())
         yield Estimate(maps, reliability=completeness(question, maps, start_score))
 
 
+@lru_cache(maxsize=8)  # finding them takes a millisecond
 def _gauss_legendre(n: int) -> tuple[Nodes, Nodes]:
     nodes, weights = np.polynomial.legendre.leggauss(n)  # on [-1, 1]
     return (nodes + 1) / 2, weights / 2

@@ -13,7 +13,7 @@ from seewhy.methods.base import channel_sum, require
 from seewhy.perturb.differentiation import Points
 from seewhy.perturb.edits import Jobs
 from seewhy.question import Question
-from seewhy.types import Batch, Maps, Rows
+from seewhy.types import Batch, Maps, Rows, Scores
 
 Reduction = Literal["max_abs", "l2", "sum"]
 
@@ -32,12 +32,15 @@ class Slopes:
         `(k, c, *size)` the points.
     values
         `(k, c, *size)` float32 gradients of the score there.
+    scores
+        `(k,)` the scores.
     """
 
     rows: Rows
     which: Tensor
     at: Batch
     values: Batch
+    scores: Scores
 
 
 def slopes(question: Question, count: int, points: Points, what: str) -> Iterator[Slopes]:
@@ -66,7 +69,8 @@ def slopes(question: Question, count: int, points: Points, what: str) -> Iterato
         at = points(jobs.rows, jobs.which).detach().requires_grad_()
         with torch.enable_grad():
             scores = question.scores(at, jobs.rows)
-        return Slopes(jobs.rows, jobs.which, at.detach(), question.gradient(scores, at).float())
+        values = question.gradient(scores, at).float()
+        return Slopes(jobs.rows, jobs.which, at.detach(), values, scores.detach())
 
     yield from question.in_batches(n * count, run, what)
 
