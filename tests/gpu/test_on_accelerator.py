@@ -21,7 +21,9 @@ from seewhy.execution import Execution
 from seewhy.inputs.photos import demo_photos
 from seewhy.methods.optimised import descent
 from seewhy.methods.optimised.replay import Replayed
+from seewhy.models.check_sums import _KNOWN
 from seewhy.models.model import Model
+from seewhy.models.tensor_float import without_tensor_float
 from seewhy.models.weights import sweep
 from seewhy.targets import Neuron
 
@@ -118,7 +120,8 @@ def test_images_are_optimised_and_views_repeat_bit_by_bit(real: Model) -> None:
     channel = Neuron("_blocks.10" if real.name == "efficientnet-lite0" else "features.13", 17)
     photos = list(demo_photos().values())
     for method in (FeatureVisualisation(steps=32), MACO(steps=16, views=4)):
-        (found,) = method(real, channel, photos).visualisations
+        with without_tensor_float():
+            (found,) = method(real, channel, photos).visualisations
         assert found.reached_in_views[0] > found.start_in_views[0]
         (cpu,) = replace(method, steps=1)(seewhy.load(real.name), channel, photos).visualisations
         assert found.start == pytest.approx(cpu.start, rel=1e-2, abs=1e-2)
@@ -166,6 +169,26 @@ def test_a_look_at_the_weights_tells_every_change() -> None:
     assert sweep(net).settle() != before, "an exchange"
     weight.view(-1)[0], weight.view(-1)[-1] = first, last
     assert sweep(net).settle() == before
+
+
+def test_a_look_that_is_replayed_sees_what_lies_there_now_and_where_weights_went() -> None:
+    net = networks.cnn().cuda()
+    looks = [sweep(net).settle() for _ in range(4)]
+    assert _KNOWN[net]._graph is not None
+    assert len(set(looks)) == 1
+    weight = next(net.parameters())
+    own = weight.data.clone()
+    weight.data.view(-1)[3] += 1
+    assert sweep(net).settle() != looks[0]
+    weight.data.copy_(own)
+    kept, first = sweep(net), weight.data
+    weight.data = first.clone()
+    first.zero_()
+    assert sweep(net).settle() == kept.settle() == looks[0], "elsewhere, alike"
+    weight.data.zero_()
+    assert sweep(net).settle() != looks[0]
+    with torch.inference_mode():
+        assert sweep(net).settle() == sweep(net).settle() == sweep(net).settle()
 
 
 def test_an_execution_moves_the_model_there_and_back() -> None:

@@ -8,6 +8,8 @@ from torch import nn
 
 import networks
 from seewhy.errors import NotFinite
+from seewhy.models import check_sums as check_sums_module
+from seewhy.models.check_sums import check_sums
 from seewhy.models.model import Model
 from seewhy.models.untouched import parts, untouched
 from seewhy.models.weights import digest, sweep, unsound
@@ -101,3 +103,24 @@ def test_only_what_was_otherwise_is_set_back() -> None:
     assert not inner.training
     assert not first.requires_grad
     assert all(p.requires_grad for p in list(net.parameters())[1:])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64, torch.int64, torch.bool])
+@pytest.mark.parametrize("together", [4, 1 << 22])
+def test_check_sums_tell_every_change(
+    dtype: torch.dtype, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of accelerators, here."""
+    monkeypatch.setattr(check_sums_module, "_TOGETHER", together)
+    drawn = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    tensors = [(drawn > 0).to(dtype) if dtype == torch.bool else (8 * drawn).to(dtype), torch.ones(2, 2)]
+    before = check_sums(tensors).tolist()
+    assert check_sums([t.clone() for t in tensors]).tolist() == before
+    for place in range(15):
+        changed = tensors[0].clone()
+        changed.view(-1)[place] = not changed.view(-1)[place] if dtype == torch.bool else 100
+        assert check_sums([changed, tensors[1]]).tolist() != before
+    swapped = tensors[0].clone()
+    a, b = 0, next(i for i in range(15) if swapped.view(-1)[i] != swapped.view(-1)[0])
+    swapped.view(-1)[a], swapped.view(-1)[b] = tensors[0].view(-1)[b], tensors[0].view(-1)[a]
+    assert check_sums([swapped, tensors[1]]).tolist() != before

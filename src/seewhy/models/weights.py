@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,16 +12,13 @@ from torch import Tensor, nn
 from torch._utils import _flatten_dense_tensors
 
 from seewhy.inputs.batch import all_finite
+from seewhy.models.check_sums import on_accelerator, summable
 from seewhy.models.untouched import parts
 
-_TOGETHER = 1 << 24
-"""Elements that one check on an accelerator looks at: few launches, and little memory."""
 _SMALL = 1 << 16
 """Bytes of a weight below which it is looked at together with others."""
 _SIDE = 256
 """Words of eight bytes in a row of large weights, and rows in a block."""
-_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
-_WHOLE = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 @dataclass(frozen=True)
@@ -33,32 +29,33 @@ class Sweep:
     ----------
     parts
         For some weights each: a check sum that depends on every bit and its place; a number, or an int64
-        tensor.
+        tensor of several.
     """
 
     parts: tuple[int | Tensor, ...]
 
     def settle(self) -> tuple[int, ...]:
         """Return the check sums."""
-        waiting = [p for p in self.parts if isinstance(p, Tensor)]
-        arrived = iter(torch.stack(waiting).tolist() if waiting else ())
-        return tuple(int(next(arrived)) if isinstance(p, Tensor) else p for p in self.parts)
+        return tuple(n for p in self.parts for n in (p.tolist() if isinstance(p, Tensor) else [p]))
 
 
 def sweep(module: nn.Module) -> Sweep:
     """Begin to look at all parameters and buffers; an accelerator works on while the caller does."""
-    looks: list[int | Tensor] = []
-    alike: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+    there: list[Tensor] = []
+    here: list[Tensor] = []
     for t in parts(module)[1]:
-        alike.setdefault((t.device, t.dtype), []).append(t)
+        (there if summable(t) else here).append(t)
+    looks: list[int | Tensor] = []
     with torch.no_grad():
-        for (device, dtype), tensors in alike.items():
-            if device.type == "cuda" and dtype.itemsize in _WHOLE and not dtype.is_complex:
-                looks += [_check_sum(group) for group in _groups(tensors)]
-            else:
-                small = [t for t in tensors if t.nbytes < _SMALL]
-                looks += [zlib.crc32(_bytes_of(_flatten_dense_tensors(small)))] if small else []
-                looks += [_digits(_bytes_of(t.detach())) for t in tensors if t.nbytes >= _SMALL]
+        if there:
+            looks.append(on_accelerator(module, there))
+        alike: dict[torch.dtype, list[Tensor]] = {}
+        for t in here:
+            alike.setdefault(t.dtype, []).append(t)
+        for those in alike.values():
+            small = [t for t in those if t.nbytes < _SMALL]
+            looks += [zlib.crc32(_bytes_of(_flatten_dense_tensors(small)))] if small else []
+            looks += [_digits(_bytes_of(t.detach())) for t in those if t.nbytes >= _SMALL]
     return Sweep(tuple(looks))
 
 
@@ -105,25 +102,3 @@ def _digits(content: memoryview) -> int:
         for sums in (np.add.reduce(table, 1), np.add.reduce(table, 0), part[whole:]):
             found = zlib.crc32(sums.data, found)
     return found
-
-
-def _groups(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
-    group: list[Tensor] = []
-    held = 0
-    for t in tensors:
-        if group and held + t.numel() > _TOGETHER:
-            yield group
-            group, held = [], 0
-        group.append(t)
-        held += t.numel()
-    yield group
-
-
-def _check_sum(group: list[Tensor]) -> Tensor:
-    """Return the check sum of tensors of one type, on their device."""
-    flat = _flatten_dense_tensors(group)
-    bits = flat.view(_WHOLE[flat.element_size()]).long()
-    place = torch.arange(1, len(bits) + 1, device=flat.device)
-    # Odd factors, one a place: no change of one element, and hardly an exchange of two, leaves the sum as is.
-    total: Tensor = (bits * (place * _GOLDEN | 1)).sum()
-    return total
