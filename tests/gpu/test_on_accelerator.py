@@ -181,6 +181,9 @@ def test_a_look_that_is_replayed_sees_what_lies_there_now_and_where_weights_went
     weight.data.view(-1)[3] += 1
     assert sweep(net).settle() != looks[0]
     weight.data.copy_(own)
+    weight.data = weight.data.transpose(2, 3)
+    assert sweep(net).settle() != looks[0], "other weights in the same place"
+    weight.data = weight.data.transpose(2, 3)
     kept, first = sweep(net), weight.data
     weight.data = first.clone()
     first.zero_()

@@ -15,10 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch._utils import _flatten_dense_tensors
 
-Places: TypeAlias = tuple[tuple[int, int, torch.dtype], ...]
+Places: TypeAlias = tuple[tuple[int, torch.Size, tuple[int, ...], torch.dtype], ...]
+"""Address, shape, strides and type of each tensor."""
 
 _TOGETHER = 1 << 22
 """Elements that are looked at together: few launches, and little memory, which a recording keeps."""
+_MOST = 1 << 24
+"""Elements of a tensor from which nothing is recorded, for the memory that would be kept."""
 _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
 _COMPLEX = {torch.complex32, torch.complex64, torch.complex128}
 _WHOLE = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -35,7 +38,7 @@ class CheckSums:
 
     def __init__(self, places: Places) -> None:
         self.places = places
-        self.refused = False
+        self.refused = any(shape.numel() > _MOST for _, shape, _, _ in places)
         """Whether the work cannot be recorded; it then runs as it is."""
         self._graph: torch.cuda.CUDAGraph | None = None
         self._found = torch.empty(0)
@@ -64,7 +67,7 @@ _KNOWN: WeakKeyDictionary[nn.Module, CheckSums] = WeakKeyDictionary()
 
 def on_accelerator(module: nn.Module, tensors: Sequence[Tensor]) -> Tensor:
     """Return `check_sums` of a network's tensors on accelerators; recorded when they are asked for again."""
-    places = tuple((t.data_ptr(), t.numel(), t.dtype) for t in tensors)
+    places = tuple((t.data_ptr(), t.shape, t.stride(), t.dtype) for t in tensors)
     known = _KNOWN.get(module)
     if known is not None and known.places == places and len({t.device for t in tensors}) == 1:
         return known.again(tensors)
